@@ -1,0 +1,40 @@
+package redistest
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9/logging"
+)
+
+// leakPatience is how long goroutines may take to end after the last test: a
+// closed go-redis client still finishes its dial attempts, 1.7 s by default, and
+// waits for a hung server until its read timeout, 5 s.
+const leakPatience = 8 * time.Second
+
+// Main runs the tests of a package, stops the servers they shared, and fails
+// the run if a goroutine is left that was not there before. It does not
+// return. A package calls it as
+//
+//	func TestMain(m *testing.M) { redistest.Main(m) }
+func Main(m *testing.M) {
+	// go-redis writes to stderr about every dial that fails, which is what
+	// half of our tests provoke.
+	logging.Disable()
+	before := goroutines()
+	code := m.Run()
+	shared.stop()
+	for _, reason := range shared.skipped() {
+		fmt.Fprintln(os.Stderr, "redistest: skipped", reason)
+	}
+	if code == 0 {
+		if leaks := leaked(before, leakPatience); len(leaks) > 0 {
+			fmt.Fprintf(os.Stderr, "redistest: %d goroutines leaked:\n\n%s\n", len(leaks), strings.Join(leaks, "\n\n"))
+			code = 1
+		}
+	}
+	os.Exit(code)
+}
