@@ -1,0 +1,127 @@
+package exec
+
+import (
+	"context"
+	"crypto/sha1"
+	"encoding/hex"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// A Cmd is one Redis command and, once [Client.Do] has returned, its reply. It
+// is used once. Its arguments belong to exec from then on: a command whose
+// caller has left may still be on its way.
+type Cmd struct {
+	key        string // its slot decides the node
+	args       []any  // as written to the server
+	script     *Script
+	text       bool // the reply is one bulk string
+	idempotent bool
+	splits     bool
+
+	reply
+	node *node
+}
+
+// reply is what an attempt brought.
+type reply struct {
+	str            string
+	val            any
+	err            error
+	sent, received time.Time // of the attempt; scripts only
+}
+
+// Get reads the string value of key.
+func Get(key string) *Cmd {
+	return &Cmd{key: key, args: []any{"get", key}, text: true, idempotent: true}
+}
+
+// Command is any command on the slot of key; args begins with its name.
+func Command(key string, args ...any) *Cmd {
+	return &Cmd{key: key, args: args}
+}
+
+// Idempotent declares that executing the command twice does what executing it
+// once does, so that exec may send it again after a lost reply.
+func (c *Cmd) Idempotent() *Cmd {
+	c.idempotent = true
+	return c
+}
+
+// Splits declares that the caller can do without this multi-key command, with
+// single-key ones: TRYAGAIN is then returned at once, see [IsTryAgain].
+func (c *Cmd) Splits() *Cmd {
+	c.splits = true
+	return c
+}
+
+// Err is the command's error: nil, [redis.Nil], or an [*Error].
+func (c *Cmd) Err() error { return c.err }
+
+// Text is the reply to a [Get].
+func (c *Cmd) Text() string { return c.str }
+
+// Val is the reply to any other command, as go-redis decodes it.
+func (c *Cmd) Val() any { return c.val }
+
+// A Script is a Lua script, sent by its digest.
+type Script struct {
+	src, sha string
+}
+
+// NewScript makes a Script of Lua source.
+func NewScript(src string) *Script {
+	sum := sha1.Sum([]byte(src))
+	return &Script{src: src, sha: hex.EncodeToString(sum[:])}
+}
+
+// Cmd is a call of the script. All keys must be in one slot.
+func (s *Script) Cmd(keys []string, args ...any) *Cmd {
+	all := make([]any, 0, 3+len(keys)+len(args))
+	all = append(all, "evalsha", s.sha, len(keys))
+	for _, k := range keys {
+		all = append(all, k)
+	}
+	return &Cmd{key: keys[0], args: append(all, args...), script: s}
+}
+
+// once is a go-redis command that no client sends twice.
+type once interface {
+	redis.Cmder
+	into(*reply)
+}
+
+type (
+	onceText struct{ *redis.StringCmd }
+	onceAny  struct{ *redis.Cmd }
+)
+
+func (onceText) NoRetry() bool { return true }
+func (onceAny) NoRetry() bool  { return true }
+
+func (o onceText) into(r *reply) { r.str, r.err = o.Result() }
+func (o onceAny) into(r *reply)  { r.val, r.err = o.Result() }
+
+// attempt makes the go-redis command of one attempt: with the script's source
+// rather than its digest if the node is known to lack it.
+func (c *Cmd) attempt(ctx context.Context, withSource bool) once {
+	args := c.args
+	if withSource {
+		args = append([]any{"eval", c.script.src}, args[2:]...)
+	}
+	if c.text {
+		cmd := redis.NewStringCmd(ctx, args...)
+		cmd.SetStepCount(keyStep)
+		return onceText{cmd}
+	}
+	cmd := redis.NewCmd(ctx, args...)
+	cmd.SetStepCount(keyStep)
+	return onceAny{cmd}
+}
+
+// keyStep is told to go-redis with every command. A cluster client would ask
+// for it, by a COMMAND to a random node that may hang, and hold every other
+// command until that is answered. It makes no use of it unless it is told to
+// split commands over shards.
+const keyStep = 1

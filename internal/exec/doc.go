@@ -1,0 +1,18 @@
+// Package exec is how every package of the library talks to Redis, on the
+// client that the user brought and with whatever settings it has.
+//
+//   - At most once: no command is ever sent again by the client. exec itself
+//     sends again what surely did not execute, and what is declared idempotent.
+//   - Budget: a call returns within its context and its [Budget], also when the
+//     server hangs or the context is cancelled. The command goes on without its
+//     caller and its reply is dropped.
+//   - Breaker: after a few connection failures in a row a node's calls fail at
+//     once, until a probe finds it healthy.
+//   - Scripts: EVALSHA, and EVAL for a node that does not know the script,
+//     inside batches too.
+//   - Server time: an estimate of each node's clock with known bounds.
+//
+// The way of one call is: [Client.Do] or [Client.DoAll] (exec.go) finds the node
+// (node.go), hands a call (call.go) to a kept worker (worker.go) and waits. The
+// worker sends, classifies the replies (errors.go) and sends again what may be.
+package exec
