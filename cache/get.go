@@ -1,0 +1,180 @@
+package cache
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/freshet-go/freshet/internal/exec"
+)
+
+var (
+	errReply = errors.New("cache: unexpected reply")
+	errLate  = errors.New("the server's clock does not agree with itself")
+)
+
+// get brings the value of key to accept, from Redis or from src. accept decodes:
+// what it refuses is not a value, and is replaced. With anew only a load will do.
+func (c *Redis) get(ctx context.Context, key string, src *source, anew bool, accept func([]byte) error) error {
+	if err := c.running.enter(); err != nil {
+		return err
+	}
+	defer c.running.done()
+	w := c.newWaiter(ctx, src, anew)
+	b := c.x.Budget()
+	var m miss
+	switch {
+	case anew:
+	case c.owed.has(key):
+		c.n.bypassed.Add(1)
+	default:
+		cmd := c.reading(key)
+		_ = c.x.Do(ctx, b, cmd) // settle has it
+		var answered bool
+		var err error
+		if m, answered, err = c.settle(ctx, key, src, cmd, accept); answered {
+			return err
+		}
+	}
+	c.n.misses.Add(1)
+	return c.fetch(ctx, b, key, w, m, accept)
+}
+
+func (c *Redis) newWaiter(ctx context.Context, src *source, anew bool) *waiter {
+	return &waiter{arrived: c.seq.Add(1), anew: anew, ctx: ctx, src: src, result: make(chan result, 1)}
+}
+
+// miss is what a reading left behind that did not answer a call.
+type miss struct {
+	old  *entry // may be served if the load fails
+	seen string // identity of what is there instead of a value
+}
+
+// reading is the command that reads a value: GET, or a script that also brings the
+// server's time when that is due.
+func (c *Redis) reading(key string) *exec.Cmd {
+	k := c.o.keys.Key("v", key)
+	if c.x.ClockDue(k) {
+		return peekScript.Cmd([]string{k}).Idempotent()
+	}
+	return exec.Get(k)
+}
+
+// read decodes the reply to a reading. Without an error and without an entry the
+// cache has no value; seen then tells what is there that cannot be used.
+func (c *Redis) read(cmd *exec.Cmd) (e *entry, seen string, err error) {
+	raw, err := cmd.Text(), cmd.Err()
+	if reply, ok := cmd.Val().([]any); ok && len(reply) > 0 {
+		c.observe(cmd, reply[0])
+		if len(reply) < 2 || reply[1] == nil {
+			return nil, "", nil
+		}
+		raw, _ = reply[1].(string)
+	}
+	switch {
+	case err != nil && exec.KindOf(err) == 0: // redis.Nil
+		return nil, "", nil
+	case redis.HasErrorPrefix(err, "WRONGTYPE"):
+		c.n.corrupt.Add(1)
+		return nil, "", nil
+	case err != nil:
+		c.away(err)
+		return nil, "", err
+	}
+	if e, err = decodeEntry(raw); err != nil {
+		c.n.corrupt.Add(1)
+		return nil, identity(raw), nil
+	}
+	return e, "", nil
+}
+
+// settle answers a call from the reply to its reading; or, if it reports false,
+// returns what a load should know.
+func (c *Redis) settle(ctx context.Context, key string, src *source, cmd *exec.Cmd, accept func([]byte) error) (m miss, answered bool, err error) {
+	e, seen, err := c.read(cmd)
+	switch {
+	case exec.KindOf(err) == exec.Canceled:
+		return m, true, wrap("get", err)
+	case e == nil: // Redis is away, has nothing, or nothing of use
+		return miss{seen: seen}, false, nil
+	}
+	state, ahead := c.judge(key, e)
+	if state == expired {
+		return miss{old: e, seen: identity(e.raw)}, false, nil
+	}
+	if e.notFound {
+		c.n.hits.Add(1)
+		c.n.notFoundHits.Add(1)
+		return m, true, ErrNotFound
+	}
+	if accept(e.payload) != nil {
+		c.n.corrupt.Add(1)
+		return miss{seen: identity(e.raw)}, false, nil
+	}
+	if state == stale {
+		c.n.staleHits.Add(1)
+	} else {
+		c.n.hits.Add(1)
+	}
+	if state != fresh {
+		c.refresh(ctx, key, src, e, ahead)
+	}
+	return m, true, nil
+}
+
+// fetch joins or starts the flight of key and waits for it.
+func (c *Redis) fetch(ctx context.Context, b *exec.Budget, key string, w *waiter, m miss, accept func([]byte) error) error {
+	for {
+		f, created := c.flights.join(key, w, m, nil)
+		if created {
+			c.running.add()
+			go c.lead(b, []*flight{f})
+		}
+		r, err := c.wait(ctx, w)
+		if err != nil {
+			return fmt.Errorf("cache: get: %w", err)
+		}
+		if !created || r.seen != "" {
+			c.n.shared.Add(1)
+		}
+		again, err := c.land(key, r, m.old, accept)
+		if !again {
+			return err
+		}
+		// Another process stores what this one cannot decode: replace it.
+		w = &waiter{arrived: w.arrived, anew: true, ctx: w.ctx, src: w.src, result: w.result}
+		m.seen, b = r.seen, c.x.Budget()
+	}
+}
+
+// wait waits for a flight's result.
+func (c *Redis) wait(ctx context.Context, w *waiter) (result, error) {
+	select {
+	case r := <-w.result:
+		return r, nil
+	case <-ctx.Done():
+		c.flights.leave(w)
+		return result{}, ctx.Err()
+	}
+}
+
+// land answers a call with a flight's result. It reports true if that came from
+// Redis and is not a value.
+func (c *Redis) land(key string, r result, old *entry, accept func([]byte) error) (again bool, err error) {
+	if r.err == nil {
+		if err = accept(r.payload); err == nil {
+			return false, nil
+		}
+		c.n.corrupt.Add(1)
+		return r.seen != "", fmt.Errorf("cache: decode: %w", err)
+	}
+	if errors.Is(r.err, ErrNotFound) || !c.coversError(key, old) || accept(bytes.Clone(old.payload)) != nil {
+		return false, r.err
+	}
+	c.n.staleOnError.Add(1)
+	c.report(r.err)
+	return false, nil
+}
