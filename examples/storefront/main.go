@@ -1,0 +1,127 @@
+// Command storefront is a small web shop that shows what Freshet does: run it,
+// open the page it names, and click.
+//
+// It needs nothing: without REDIS_URL it starts a miniredis inside itself, and
+// without -db its database is a temporary file. See README.md.
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"strconv"
+	"syscall"
+	"time"
+
+	"github.com/freshet-go/freshet/cache"
+)
+
+// shutdownTimeout is how long requests under way may take to finish.
+const shutdownTimeout = 10 * time.Second
+
+func main() {
+	addr := flag.String("addr", cmp.Or(os.Getenv("ADDR"), ":8080"), "address to listen on (env ADDR); port 0 picks a free one")
+	dbPath := flag.String("db", "", "SQLite file, made and filled if it is missing; empty for a temporary one")
+	flag.Parse()
+	if flag.NArg() > 0 {
+		fmt.Fprintf(os.Stderr, "storefront: unexpected argument %q\n", flag.Arg(0))
+		flag.Usage()
+		os.Exit(2)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop) // a second Ctrl-C does not wait
+	if err := run(ctx, *addr, *dbPath, os.Getenv("REDIS_URL")); err != nil {
+		slog.Error("storefront stopped", "err", err)
+		os.Exit(1)
+	}
+}
+
+// run opens everything, serves until ctx is done, and closes everything in the
+// opposite order.
+func run(ctx context.Context, addr, dbPath, redisURL string) (err error) {
+	// First what fails quickly: nobody wants to wait for a port that is taken.
+	ln, err := net.Listen("tcp", addr)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = ln.Close() }()
+
+	rdb, redisAbout, closeRedis, err := openRedis(redisURL)
+	if err != nil {
+		return err
+	}
+	defer closeRedis()
+
+	db, err := openStore(ctx, dbPath)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil // Ctrl-C while the database was being filled
+		}
+		return err
+	}
+	defer func() { err = errors.Join(err, db.close()) }()
+
+	c, err := cache.New(rdb, &cache.Options{
+		Prefix:  "storefront",
+		OnError: func(err error) { slog.Warn("cache", "err", err) },
+	})
+	if err != nil {
+		return err
+	}
+	defer func() {
+		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
+		defer cancel()
+		err = errors.Join(err, c.Close(closing))
+	}()
+
+	shop, err := newShop(db, c)
+	if err != nil {
+		return err
+	}
+	srv := &http.Server{
+		Handler:           shop.routes(),
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       15 * time.Second,
+		WriteTimeout:      45 * time.Second, // longer than the cache lets a load take
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    256 << 10, // GET /summarize carries a text
+	}
+	served := make(chan error, 1)
+	go func() { served <- srv.Serve(ln) }()
+	slog.Info("storefront is open", "url", pageURL(ln.Addr()), "redis", redisAbout, "database", db.path)
+
+	select {
+	case err := <-served:
+		return err
+	case <-ctx.Done():
+	}
+	slog.Info("shutting down")
+	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
+	defer cancel()
+	if err := srv.Shutdown(closing); err != nil {
+		return errors.Join(err, srv.Close())
+	}
+	return nil
+}
+
+// pageURL is where to look: an address that listens everywhere is not one to
+// type into a browser.
+func pageURL(a net.Addr) string {
+	tcp, ok := a.(*net.TCPAddr)
+	if !ok {
+		return "http://" + a.String() + "/"
+	}
+	host := tcp.IP.String()
+	if tcp.IP.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	return "http://" + net.JoinHostPort(host, strconv.Itoa(tcp.Port)) + "/"
+}
