@@ -74,16 +74,16 @@ func TestWrapper(t *testing.T) {
 			for _, key := range keys {
 				cmds = append(cmds, incr(key))
 			}
-			if err := c.DoAll(t.Context(), c.Budget(), cmds); err != nil {
+			if err := c.DoAll(t.Context(), NewBudget(patience), cmds); err != nil {
 				t.Errorf("DoAll(INCR…) = %v, want nil", err)
 			}
 		}
 		p.DropRepliesTo(redistest.Command("evalsha"), 1)
-		wantKind(t, "Do(INCR) with a lost reply", c.Do(t.Context(), c.Budget(), incr(keys[0])), UnknownOutcome)
+		wantKind(t, "Do(INCR) with a lost reply", c.Do(t.Context(), NewBudget(patience), incr(keys[0])), UnknownOutcome)
 		if n := count(t, direct, keys[0]); n != 3 {
 			t.Errorf("executed %d times, want 3", n)
 		}
-		if err := c.Do(t.Context(), c.Budget(), Get(keys[0])); err != nil {
+		if err := c.Do(t.Context(), NewBudget(patience), Get(keys[0])); err != nil {
 			t.Errorf("Do(GET) = %v, want nil", err)
 		}
 		p.Blackhole(true)

@@ -264,18 +264,20 @@ func TestErrorTexts(t *testing.T) {
 	p := s.Proxy(t)
 	c := newClient(t, p.Client(t, func(o *redis.UniversalOptions) { o.Password = secret }), 50*time.Millisecond)
 	cmd := func() *Cmd { return Command(secret, "append", secret, secret) }
+	timeout := patience
 	check := func(what string, kind Kind) {
 		t.Helper()
-		err := c.Do(t.Context(), c.Budget(), cmd())
+		err := c.Do(t.Context(), NewBudget(timeout), cmd())
 		wantKind(t, what, err, kind)
 		noSecret(t, what, err)
-		err = c.DoAll(t.Context(), c.Budget(), []*Cmd{cmd(), cmd()})
+		err = c.DoAll(t.Context(), NewBudget(timeout), []*Cmd{cmd(), cmd()})
 		noSecret(t, what+" in a batch", err)
 	}
 	check("Do", 0)
 	p.DropRepliesTo(redistest.Command("append"), 2)
 	check("Do with a lost reply", UnknownOutcome)
 	p.Blackhole(true)
+	timeout = c.timeout
 	check("Do without a reply", UnknownOutcome)
 	for range breakerTrips {
 		noSecret(t, "Do", c.Do(t.Context(), c.Budget(), cmd()))

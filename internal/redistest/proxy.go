@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -101,12 +103,9 @@ func (p *Proxy) DropRepliesTo(match func(request []byte) bool, n int) {
 // welcome.
 func (p *Proxy) Cut() {
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.cutLocked()
-}
-
-func (p *Proxy) cutLocked() {
-	for c := range p.conns {
+	conns := slices.Collect(maps.Keys(p.conns))
+	p.mu.Unlock()
+	for _, c := range conns { // without p.mu, which each takes under its own lock
 		c.close()
 	}
 }
@@ -115,16 +114,15 @@ func (p *Proxy) cutLocked() {
 // cuts the existing ones; off opens the same ports again.
 func (p *Proxy) Refuse(on bool) {
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.closed {
-		return
+	if !p.closed {
+		p.refusing = on
+		for _, f := range p.fronts {
+			f.mute(on)
+		}
 	}
-	p.refusing = on
-	for _, f := range p.fronts {
-		f.mute(on)
-	}
+	p.mu.Unlock()
 	if on {
-		p.cutLocked()
+		p.Cut()
 	}
 }
 
@@ -236,7 +234,7 @@ func (p *Proxy) close() {
 	for _, f := range p.fronts {
 		f.mute(true)
 	}
-	p.cutLocked()
 	p.mu.Unlock()
+	p.Cut()
 	p.running.Wait()
 }

@@ -9,6 +9,7 @@ import (
 	"net"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -308,4 +309,31 @@ func TestMiniInBubble(t *testing.T) {
 			t.Errorf("after the restart: %d, %v", got, err)
 		}
 	})
+}
+
+// Connections can be cut while requests come through them.
+func TestCutUnderLoad(t *testing.T) {
+	s := Private(t, Miniredis)
+	p := s.Proxy(t)
+	rdb := p.Client(t, failFast)
+	done := make(chan struct{})
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			for {
+				select {
+				case <-done:
+					return
+				default:
+					_ = rdb.Incr(t.Context(), "k").Err()
+				}
+			}
+		})
+	}
+	for p.Requests() < 1000 {
+		p.Cut()
+		time.Sleep(100 * time.Microsecond)
+	}
+	close(done)
+	wg.Wait()
 }
