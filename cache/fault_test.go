@@ -62,8 +62,9 @@ func TestRedisStopped(t *testing.T) {
 		start := time.Now()
 		worksAgain(t, c, 20*time.Second)
 		t.Logf("works again %v after the restart", time.Since(start))
-		if took := time.Since(start); took > time.Second {
-			t.Errorf("the cache worked again %v after the restart, want 1 s at most", took)
+		// go-redis's pool may ask only once a second by then whether it can dial.
+		if took := time.Since(start); took > 2*time.Second {
+			t.Errorf("the cache worked again %v after the restart, want a second and little more", took)
 		}
 	})
 }

@@ -2,8 +2,10 @@ package exec
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -82,4 +84,57 @@ func benchClient(b *testing.B) (redis.UniversalClient, *Client, string) {
 		b.Fatal(err)
 	}
 	return rdb, newClient(b, rdb, time.Second), key
+}
+
+// BenchmarkCallers compares many callers' GETs of distinct keys with and without
+// exec, in interleaved rounds.
+func BenchmarkCallers(b *testing.B) {
+	rdb, c, key := benchClient(b)
+	keys := make([]string, 10000)
+	pipe := rdb.Pipeline()
+	for i := range keys {
+		keys[i] = fmt.Sprint(key, i)
+		pipe.Set(b.Context(), keys[i], strings.Repeat("x", 128), time.Hour)
+	}
+	if _, err := pipe.Exec(b.Context()); err != nil {
+		b.Fatal(err)
+	}
+	for _, callers := range []int{8, 16, 20, 32, 64, 512} {
+		b.Run(fmt.Sprint(callers), func(b *testing.B) {
+			all := func(n int, get func(key string) error) time.Duration {
+				start := time.Now()
+				var wg sync.WaitGroup
+				for i := range callers {
+					wg.Go(func() {
+						for j := i; j < n; j += callers {
+							if err := get(keys[j%len(keys)]); err != nil {
+								b.Error(err)
+							}
+						}
+					})
+				}
+				wg.Wait()
+				return time.Since(start)
+			}
+			plain := func(n int) time.Duration {
+				return all(n, func(key string) error { return rdb.Get(b.Context(), key).Err() })
+			}
+			do := func(n int) time.Duration {
+				return all(n, func(key string) error { return c.Do(b.Context(), c.Budget(), Get(key)) })
+			}
+			const round = 20000
+			plain(round)
+			do(round)
+			b.ReportAllocs()
+			b.ResetTimer()
+			var with, without time.Duration
+			for i := 0; i < b.N; i += round {
+				b.StopTimer()
+				without += plain(round)
+				b.StartTimer()
+				with += do(round)
+			}
+			b.ReportMetric(float64(without)/float64(with), "times-plain")
+		})
+	}
 }

@@ -3,196 +3,263 @@ package exec
 import (
 	"context"
 	"math/rand/v2"
+	"sync"
 	"sync/atomic"
 	"time"
 )
 
-// call is a batch of commands for one node on its way through a worker.
+// call is what one caller waits for: commands for one node on their way through
+// a worker, or through a lane that they share with others.
 type call struct {
 	client   *Client
 	node     *node
-	cmds     []*Cmd
+	values   context.Context // the caller's
 	deadline time.Time
-	ctx      *callContext
+	alone    bool // counts in its lane as going by itself
 
-	replies []reply       // the worker's until done, then the caller's
-	todo    []int         // indices of cmds to send
-	sources []bool        // cmds whose script the node lacks
-	done    chan struct{} // the worker sends once
+	items    []item                // the worker's until done, then the caller's
+	todo     []*item               // what is to be sent
+	attempts int                   // made so far
+	wait     time.Duration         // before the next
+	failed   atomic.Pointer[error] // how the latest failed, if there is to be another
+	done     chan struct{}         // the worker sends once
+
+	mu   sync.Mutex
+	ctx  *sharedContext // of the attempt under way; nil: not sent yet
+	left bool           // the caller has
 }
 
-// callContext is what the client sees of the caller's context: the values, and a
-// cancellation when the caller leaves for whatever reason, but no deadline. So
-// who leaves takes the command out of the pool's queue, and does not cost a
-// connection that is in use.
-type callContext struct {
-	values context.Context
-	gone   chan struct{}
-	left   atomic.Bool
-	failed atomic.Pointer[error] // the latest attempt, if it is made again
+// item is a command and its reply, which is the command's once the call is done.
+type item struct {
+	cmd *Cmd
+	reply
+	source bool // the node lacks the script: send its source
 }
 
-func (c *callContext) Deadline() (time.Time, bool) { return time.Time{}, false }
-func (c *callContext) Done() <-chan struct{}       { return c.gone }
-func (c *callContext) Value(key any) any           { return c.values.Value(key) }
-func (c *callContext) Err() error {
-	if c.left.Load() {
+// sharedContext is what the client sees of the contexts of those who wait for an
+// attempt: a cancellation when all have left for whatever reason, but no deadline.
+// So who leaves takes the command out of the pool's queue, and does not cost a
+// connection that is in use. The values are those of the caller, if there is one.
+type sharedContext struct {
+	values  context.Context
+	waiting atomic.Int32
+	gone    chan struct{}
+}
+
+func newContext(values context.Context) *sharedContext {
+	return &sharedContext{values: values, gone: make(chan struct{})}
+}
+
+func (c *sharedContext) Deadline() (time.Time, bool) { return time.Time{}, false }
+func (c *sharedContext) Done() <-chan struct{}       { return c.gone }
+func (c *sharedContext) Value(key any) any           { return c.values.Value(key) }
+
+func (c *sharedContext) Err() error {
+	if c.isGone() {
 		return context.Canceled
 	}
 	return nil
 }
 
-// leave tells the worker that nobody waits any more.
-func (c *callContext) leave() {
-	c.left.Store(true)
-	close(c.gone)
+func (c *sharedContext) isGone() bool {
+	select {
+	case <-c.gone:
+		return true
+	default:
+		return false
+	}
 }
 
-func (c *call) finish() { c.done <- struct{}{} }
+func (c *sharedContext) enter() { c.waiting.Add(1) }
+
+func (c *sharedContext) leave() {
+	if c.waiting.Add(-1) == 0 {
+		close(c.gone)
+	}
+}
+
+// enter binds the call to the context of an attempt. It reports false if nobody
+// waits for the call any more.
+func (c *call) enter(ctx *sharedContext) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.left {
+		return false
+	}
+	c.ctx = ctx
+	ctx.enter()
+	return true
+}
+
+// leave tells whoever carries the call that nobody waits for it any more. It
+// reports whether any of its commands may have been sent.
+func (c *call) leave() (sent bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.left = true
+	if c.ctx == nil {
+		return false
+	}
+	c.ctx.leave()
+	return true
+}
 
 // run sends the commands until each has its last word or the time is up.
 func (c *call) run() {
-	c.todo = c.todo[:0]
-	for i := range c.cmds {
-		c.todo = append(c.todo, i)
+	ctx := newContext(c.values)
+	if !c.enter(ctx) {
+		return
 	}
-	for attempt := 0; !c.ctx.left.Load(); attempt++ {
-		c.send()
-		wait := c.settle(attempt)
+	for c.sleep(ctx) {
+		var h health
+		c.client.send(ctx, c.todo)
+		c.settle(&h)
+		h.tell(c.client, c.node, !ctx.isGone())
 		if len(c.todo) == 0 {
 			return
 		}
-		if !c.sleep(wait) {
-			c.giveUp()
-			return
-		}
 	}
+	c.giveUp(ctx)
 }
 
-// send makes one attempt at what is to do.
-func (c *call) send() {
-	if len(c.todo) == 1 {
-		i := c.todo[0]
-		r, cmd := &c.replies[i], c.cmds[i].attempt(c.ctx, c.sources[i])
-		if c.cmds[i].script != nil {
-			r.sent = time.Now()
-		}
-		err := c.client.rdb.Process(c.ctx, cmd)
-		if c.cmds[i].script != nil {
-			r.received = time.Now()
-		}
-		cmd.into(r)
-		if r.err == nil {
-			r.err = err // a hook's
-		}
-		return
+func (c *call) finish() {
+	if c.alone {
+		c.node.lane.alone.Add(-1)
 	}
-	pipe := c.client.rdb.Pipeline()
-	attempts := make([]once, len(c.todo))
-	for j, i := range c.todo {
-		attempts[j] = c.cmds[i].attempt(c.ctx, c.sources[i])
-		_ = pipe.Process(c.ctx, attempts[j]) // only queues
-	}
-	sent := time.Now()
-	_, err := pipe.Exec(c.ctx)
-	received := time.Now()
-	for j, i := range c.todo {
-		r := &c.replies[i]
-		r.sent, r.received = sent, received
-		attempts[j].into(r)
-		if r.err != nil {
-			err = nil
-		}
-	}
-	if err != nil { // a hook's: no command has one
-		for _, i := range c.todo {
-			c.replies[i].err = err
-		}
-	}
+	c.done <- struct{}{}
 }
 
 // settle looks at the replies of an attempt: it keeps in todo what is to be sent
-// again, and returns how long to wait before.
-func (c *call) settle(attempt int) (wait time.Duration) {
+// again.
+func (c *call) settle(h *health) {
 	again := c.todo[:0]
-	var healthy bool
-	var failure, repeated error
-	for _, i := range c.todo {
-		cmd, err := c.cmds[i], c.replies[i].err
-		v := classify(err)
-		if connectionFailed(v, err) {
-			failure = err
-		} else if !notServing(err) { // that is for giveUp to judge
-			healthy = true
-		}
-		switch v {
-		case noScript:
-			if cmd.script != nil && !c.sources[i] {
-				c.sources[i] = true
-				again = append(again, i)
+	c.wait = 0
+	for _, it := range c.todo {
+		v := h.see(it.err)
+		switch {
+		case v == noScript && it.cmd.script != nil && !it.source:
+			it.source = true
+			again = append(again, it)
+		case v == notExecuted && !(it.cmd.splits && IsTryAgain(it.err)),
+			v == lost && it.cmd.idempotent:
+			if c.wait == 0 {
+				c.wait = backoff(c.attempts)
 			}
-		case notExecuted:
-			if !cmd.splits || !IsTryAgain(err) {
-				wait, repeated = backoff(attempt), err
-				again = append(again, i)
-			}
-		case lost:
-			if cmd.idempotent {
-				wait, repeated = backoff(attempt), err
-				again = append(again, i)
-			}
+			err := it.err // the next attempt overwrites it
+			c.failed.Store(&err)
+			again = append(again, it)
 		}
 	}
 	c.todo = again
-	if repeated != nil {
-		c.ctx.failed.Store(&repeated)
-	}
-	if !c.ctx.left.Load() {
-		switch {
-		case failure != nil:
-			c.node.breaker.failed(failure)
-			c.client.nodes.suspect(c.client)
-		case healthy:
-			c.node.breaker.succeeded()
-		}
-	} else if healthy {
-		c.node.breaker.probeNow()
-	}
-	return wait
+	c.attempts++
 }
 
 // giveUp counts a server that is up but says that it cannot serve, such as one
 // that loads its data for minutes, like one that does not answer.
-func (c *call) giveUp() {
-	for _, i := range c.todo {
-		if err := c.replies[i].err; !c.ctx.left.Load() && notServing(err) {
-			c.node.breaker.failed(err)
+func (c *call) giveUp(ctx *sharedContext) {
+	for _, it := range c.todo {
+		if !ctx.isGone() && notServing(it.err) {
+			c.node.breaker.failed(it.err)
 			return
 		}
 	}
 }
 
-// sleep waits, unless the deadline would pass or the caller leaves.
-func (c *call) sleep(d time.Duration) bool {
-	if d == 0 {
-		return true
+// sleep waits for the time of the next attempt. It reports false if the deadline
+// would pass or the caller leaves.
+func (c *call) sleep(ctx *sharedContext) bool {
+	if c.wait == 0 {
+		return !ctx.isGone()
 	}
-	if time.Until(c.deadline) <= d {
+	if time.Until(c.deadline) <= c.wait {
 		return false
 	}
-	timer := time.NewTimer(d)
+	timer := time.NewTimer(c.wait)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
 		return true
-	case <-c.ctx.gone:
+	case <-ctx.gone:
 		return false
 	}
 }
 
-// backoff is the pause before attempt+1: 2 ms doubling to 32 ms, and up to as
-// much again at random.
-func backoff(attempt int) time.Duration {
-	d := 2 * time.Millisecond << min(attempt, 4)
+// backoff is the pause after so many attempts and one: 2 ms doubling to 32 ms, and up
+// to as much again at random.
+func backoff(attempts int) time.Duration {
+	d := 2 * time.Millisecond << min(attempts, 4)
 	return d + rand.N(d)
+}
+
+// health is what the replies of one connection say about the node.
+type health struct {
+	failure error
+	healthy bool
+}
+
+// see takes the error of one command.
+func (h *health) see(err error) verdict {
+	v := classify(err)
+	if connectionFailed(v, err) {
+		h.failure = err
+	} else if !notServing(err) { // that is for giveUp to judge
+		h.healthy = true
+	}
+	return v
+}
+
+// tell tells the node's breaker; awaited says whether somebody still waits.
+func (h *health) tell(c *Client, n *node, awaited bool) {
+	switch {
+	case !awaited:
+		if h.healthy {
+			n.breaker.probeNow()
+		}
+	case h.failure != nil:
+		n.breaker.failed(h.failure)
+		c.nodes.suspect(c)
+	case h.healthy:
+		n.breaker.succeeded()
+	}
+}
+
+// send makes one attempt at commands, in one round trip.
+func (c *Client) send(ctx context.Context, items []*item) {
+	if len(items) == 1 {
+		it := items[0]
+		cmd := it.cmd.attempt(ctx, it.source)
+		if it.cmd.script != nil {
+			it.sent = time.Now()
+		}
+		err := c.rdb.Process(ctx, cmd)
+		if it.cmd.script != nil {
+			it.received = time.Now()
+		}
+		cmd.into(&it.reply)
+		if it.err == nil {
+			it.err = err // a hook's
+		}
+		return
+	}
+	pipe := c.rdb.Pipeline()
+	attempts := make([]once, len(items))
+	for i, it := range items {
+		attempts[i] = it.cmd.attempt(ctx, it.source)
+		_ = pipe.Process(ctx, attempts[i]) // only queues
+	}
+	sent := time.Now()
+	_, err := pipe.Exec(ctx)
+	received := time.Now()
+	for i, it := range items {
+		it.sent, it.received = sent, received
+		attempts[i].into(&it.reply)
+		if it.err != nil {
+			err = nil
+		}
+	}
+	if err != nil { // a hook's: no command has one
+		for _, it := range items {
+			it.err = err
+		}
+	}
 }

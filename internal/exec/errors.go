@@ -163,8 +163,8 @@ func (c *Cmd) final(err error) error {
 
 // abandoned is the error of a command whose caller left: because of its context
 // or because the budget was used up. before is how the attempt before the one that
-// it left had failed, or nil.
-func (c *Cmd) abandoned(ctxErr, before error) error {
+// it left had failed, or nil; sent whether there was any.
+func (c *Cmd) abandoned(ctxErr, before error, sent bool) error {
 	kind, err := Unavailable, errNoAnswer
 	switch {
 	case ctxErr != nil:
@@ -172,7 +172,7 @@ func (c *Cmd) abandoned(ctxErr, before error) error {
 	case before != nil:
 		err = fmt.Errorf("%w: %w", errNoAnswer, before)
 	}
-	if !c.idempotent {
+	if sent && !c.idempotent {
 		kind = UnknownOutcome
 	}
 	return &Error{kind, err}

@@ -42,7 +42,7 @@ func (c *Client) Do(ctx context.Context, b *Budget, cmd *Cmd) error {
 		return err
 	}
 	k := c.newCall(ctx, b, n)
-	k.cmds = append(k.cmds, cmd)
+	k.items = append(k.items, item{cmd: cmd})
 	c.start(k)
 	c.wait(ctx, b, k)
 	return cmd.err
@@ -70,7 +70,7 @@ func (c *Client) DoAll(ctx context.Context, b *Budget, cmds []*Cmd) error {
 			k = c.newCall(ctx, b, n)
 			calls = append(calls, k)
 		}
-		k.cmds = append(k.cmds, cmd)
+		k.items = append(k.items, item{cmd: cmd})
 	}
 	for _, k := range calls {
 		c.start(k)
@@ -155,13 +155,14 @@ func (c *Client) node(ctx context.Context, b *Budget, key string) (*node, error)
 	}
 }
 
-// start hands k to a worker; its commands can no longer be changed.
+// start sends k on its way; its commands can no longer be changed.
 func (c *Client) start(k *call) {
-	for range k.cmds {
-		k.replies = append(k.replies, reply{})
-		k.sources = append(k.sources, false)
+	for i := range k.items {
+		k.todo = append(k.todo, &k.items[i])
 	}
-	c.workers.do(k)
+	if !k.node.lane.board(c, k) {
+		c.workers.do(k)
+	}
 }
 
 // wait waits for the calls, and leaves those that are not done when ctx ends or
@@ -198,32 +199,34 @@ const keptBatch = 128
 
 // deliver gives the commands their replies and takes the call back.
 func (c *Client) deliver(k *call) {
-	for i, cmd := range k.cmds {
-		cmd.reply, cmd.node = k.replies[i], k.node
-		if cmd.err != nil {
-			cmd.err = cmd.final(cmd.err)
+	for i := range k.items {
+		it := &k.items[i]
+		it.cmd.reply, it.cmd.node = it.reply, k.node
+		if it.err != nil {
+			it.cmd.err = it.cmd.final(it.err)
 		}
 	}
-	if cap(k.cmds) > keptBatch {
+	if cap(k.items) > keptBatch {
 		return
 	}
-	clear(k.cmds)
-	clear(k.replies)
-	clear(k.sources)
-	k.cmds, k.replies, k.sources, k.ctx = k.cmds[:0], k.replies[:0], k.sources[:0], nil
+	clear(k.items)
+	k.items, k.todo, k.values, k.ctx, k.attempts, k.wait = k.items[:0], k.todo[:0], nil, nil, 0, 0
+	k.alone = false
+	k.failed.Store(nil)
 	c.calls.Put(k)
 }
 
-// abandon leaves the call to its worker, which may still be reading it.
+// abandon leaves the call to those who carry it and may still be reading it.
 func (c *Client) abandon(ctx context.Context, b *Budget, k *call, waited time.Duration) {
 	ctxErr := ctx.Err()
-	k.ctx.leave()
+	sent := k.leave()
 	var before error
-	if err := k.ctx.failed.Load(); err != nil {
+	if err := k.failed.Load(); err != nil {
 		before = *err
 	}
-	for _, cmd := range k.cmds {
-		cmd.err = cmd.abandoned(ctxErr, before)
+	for i := range k.items {
+		cmd := k.items[i].cmd
+		cmd.err = cmd.abandoned(ctxErr, before, sent)
 	}
 	if ctxErr == nil && b.blames(waited) {
 		k.node.breaker.failed(errNoAnswer)
@@ -236,8 +239,7 @@ func (c *Client) newCall(ctx context.Context, b *Budget, n *node) *call {
 	if k == nil {
 		k = &call{client: c, done: make(chan struct{}, 1)}
 	}
-	k.node, k.deadline = n, time.Now().Add(b.Left())
-	k.ctx = &callContext{values: ctx, gone: make(chan struct{})}
+	k.node, k.values, k.deadline = n, ctx, time.Now().Add(b.Left())
 	if d, ok := ctx.Deadline(); ok && d.Before(k.deadline) {
 		k.deadline = d
 	}

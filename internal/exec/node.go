@@ -15,6 +15,7 @@ import (
 // but through the user's client, which follows redirections.
 type node struct {
 	breaker breaker
+	lane    lane
 	clock   clock
 	client  atomic.Pointer[redis.Client] // the latest one for it: a cluster client closes those of nodes that leave
 	probe   func(context.Context) error

@@ -199,8 +199,13 @@ func TestLeftCallIsNotReused(t *testing.T) {
 	n, _ := c.nodes.of("k")
 	b := c.Budget()
 	k := c.newCall(t.Context(), b, n)
-	k.cmds = append(k.cmds, Get("k"))
+	k.items = append(k.items, item{cmd: Get("k")})
 	c.start(k)
+	eventually(t, "its worker sends", func() bool {
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		return k.ctx != nil
+	})
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	c.wait(ctx, b, k)
@@ -213,7 +218,7 @@ func TestLeftCallIsNotReused(t *testing.T) {
 			break
 		}
 	}
-	if k.ctx.Err() != context.Canceled {
+	if !k.left || k.ctx.Err() != context.Canceled {
 		t.Errorf("its context's error = %v, want %v", k.ctx.Err(), context.Canceled)
 	}
 }
