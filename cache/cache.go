@@ -90,10 +90,7 @@ func (c *Redis) GetOrLoad(ctx context.Context, key string, load func(context.Con
 	if load == nil {
 		return nil, errors.New("cache: load is nil")
 	}
-	src := &source{
-		one:       func(ctx context.Context, _ string) ([]byte, error) { return load(ctx) },
-		unmarshal: unmarshalBytes,
-	}
+	src := &source{keyless: load, unmarshal: unmarshalBytes}
 	var value []byte
 	err := c.get(ctx, key, src, false, func(payload []byte) error {
 		value = payload

@@ -23,7 +23,7 @@ func (c *Redis) get(ctx context.Context, key string, src *source, anew bool, acc
 		return err
 	}
 	defer c.running.done()
-	w := c.newWaiter(ctx, src, anew)
+	arrived := c.seq.Add(1)
 	b := c.x.Budget()
 	var m miss
 	switch {
@@ -40,11 +40,11 @@ func (c *Redis) get(ctx context.Context, key string, src *source, anew bool, acc
 		}
 	}
 	c.n.misses.Add(1)
-	return c.fetch(ctx, b, key, w, m, accept)
+	return c.fetch(ctx, *b, key, newWaiter(ctx, arrived, src, anew), m, accept)
 }
 
-func (c *Redis) newWaiter(ctx context.Context, src *source, anew bool) *waiter {
-	return &waiter{arrived: c.seq.Add(1), anew: anew, ctx: ctx, src: src, result: make(chan result, 1)}
+func newWaiter(ctx context.Context, arrived uint64, src *source, anew bool) *waiter {
+	return &waiter{arrived: arrived, anew: anew, ctx: ctx, src: src, result: make(chan result, 1)}
 }
 
 // miss is what a reading left behind that did not answer a call.
@@ -66,23 +66,24 @@ func (c *Redis) reading(key string) *exec.Cmd {
 // read decodes the reply to a reading. Without an error and without an entry the
 // cache has no value; seen then tells what is there that cannot be used.
 func (c *Redis) read(cmd *exec.Cmd) (e *entry, seen string, err error) {
-	raw, err := cmd.Text(), cmd.Err()
+	switch err := cmd.Err(); {
+	case err == nil:
+	case exec.KindOf(err) == 0: // redis.Nil
+		return nil, "", nil
+	case redis.HasErrorPrefix(err, "WRONGTYPE"):
+		c.n.corrupt.Add(1)
+		return nil, "", nil
+	default:
+		c.away(err)
+		return nil, "", err
+	}
+	raw := cmd.Text()
 	if reply, ok := cmd.Val().([]any); ok && len(reply) > 0 {
 		c.observe(cmd, reply[0])
 		if len(reply) < 2 || reply[1] == nil {
 			return nil, "", nil
 		}
 		raw, _ = reply[1].(string)
-	}
-	switch {
-	case err != nil && exec.KindOf(err) == 0: // redis.Nil
-		return nil, "", nil
-	case redis.HasErrorPrefix(err, "WRONGTYPE"):
-		c.n.corrupt.Add(1)
-		return nil, "", nil
-	case err != nil:
-		c.away(err)
-		return nil, "", err
 	}
 	if e, err = decodeEntry(raw); err != nil {
 		c.n.corrupt.Add(1)
@@ -96,7 +97,7 @@ func (c *Redis) read(cmd *exec.Cmd) (e *entry, seen string, err error) {
 func (c *Redis) settle(ctx context.Context, key string, src *source, cmd *exec.Cmd, accept func([]byte) error) (m miss, answered bool, err error) {
 	e, seen, err := c.read(cmd)
 	switch {
-	case exec.KindOf(err) == exec.Canceled:
+	case err != nil && exec.KindOf(err) == exec.Canceled:
 		return m, true, wrap("get", err)
 	case e == nil: // Redis is away, has nothing, or nothing of use
 		return miss{seen: seen}, false, nil
@@ -126,7 +127,7 @@ func (c *Redis) settle(ctx context.Context, key string, src *source, cmd *exec.C
 }
 
 // fetch joins or starts the flight of key and waits for it.
-func (c *Redis) fetch(ctx context.Context, b *exec.Budget, key string, w *waiter, m miss, accept func([]byte) error) error {
+func (c *Redis) fetch(ctx context.Context, b exec.Budget, key string, w *waiter, m miss, accept func([]byte) error) error {
 	for {
 		f, created := c.flights.join(key, w, m, nil)
 		if created {
@@ -146,7 +147,7 @@ func (c *Redis) fetch(ctx context.Context, b *exec.Budget, key string, w *waiter
 		}
 		// Another process stores what this one cannot decode: replace it.
 		w = &waiter{arrived: w.arrived, anew: true, ctx: w.ctx, src: w.src, result: w.result}
-		m.seen, b = r.seen, c.x.Budget()
+		m.seen, b = r.seen, *c.x.Budget()
 	}
 }
 

@@ -12,7 +12,7 @@ import (
 // lead flies flights until nobody waits for them. They have one source; if it
 // loads many keys at once, it does. Waits for Redis in the first round count
 // against b.
-func (c *Redis) lead(b *exec.Budget, flights []*flight) {
+func (c *Redis) lead(b exec.Budget, flights []*flight) {
 	defer c.running.done()
 	for len(flights) > 0 {
 		busy, loads := c.ask(b, flights)
@@ -35,7 +35,7 @@ func (c *Redis) lead(b *exec.Budget, flights []*flight) {
 		if len(flights) == 1 && !c.pause(flights[0]) {
 			return
 		}
-		b = c.x.Budget()
+		b = *c.x.Budget()
 	}
 }
 
@@ -45,7 +45,7 @@ func (c *Redis) part(flights []*flight) {
 		c.running.add()
 		go func() {
 			if c.pause(f) {
-				c.lead(c.x.Budget(), []*flight{f})
+				c.lead(*c.x.Budget(), []*flight{f})
 			} else {
 				c.running.done()
 			}
@@ -72,7 +72,7 @@ func (c *Redis) pause(f *flight) bool {
 // ask asks Redis for each flight's value or lease. It gives values to those who
 // wait for them, and returns the flights that have to ask again and the loads
 // that are to be made.
-func (c *Redis) ask(b *exec.Budget, flights []*flight) (again []*flight, loads []*loading) {
+func (c *Redis) ask(b exec.Budget, flights []*flight) (again []*flight, loads []*loading) {
 	var asking []*flight
 	for _, f := range flights {
 		if c.owed.has(f.key) {
@@ -82,7 +82,7 @@ func (c *Redis) ask(b *exec.Budget, flights []*flight) (again []*flight, loads [
 		}
 	}
 	sent := c.seq.Add(1)
-	for i, a := range c.takeLeases(b, asking) {
+	for i, a := range c.takeLeases(&b, asking) {
 		f := asking[i]
 		switch {
 		case a.err != nil:

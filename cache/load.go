@@ -12,9 +12,11 @@ import (
 
 // source is where values come from that are not in the cache.
 type source struct {
+	// One of these is set.
+	keyless   func(ctx context.Context) ([]byte, error)
 	one       func(ctx context.Context, key string) ([]byte, error)
-	many      func(ctx context.Context, keys []string) (map[string][]byte, error) // if not nil, instead of one
-	strip     int                                                                 // its keys lack these first bytes of the cache's
+	many      func(ctx context.Context, keys []string) (map[string][]byte, error)
+	strip     int // its keys lack these first bytes of the cache's
 	ttl       time.Duration
 	unmarshal func([]byte, any) error
 }
@@ -187,8 +189,12 @@ func (c *Redis) callLoader(ctx context.Context, src *source, loads loaded) {
 		if old := l.old; old != nil && !old.notFound {
 			state.old = func(dst any) error { return src.unmarshal(old.payload, dst) }
 		}
-		payload, err := src.one(context.WithValue(ctx, loadKey{}, state), l.key[src.strip:])
-		l.take(payload, err)
+		ctx = context.WithValue(ctx, loadKey{}, state)
+		if src.keyless != nil {
+			l.take(src.keyless(ctx))
+		} else {
+			l.take(src.one(ctx, l.key[src.strip:]))
+		}
 		return
 	}
 	keys := make([]string, len(loads))

@@ -22,21 +22,22 @@ func (m *Cached[T]) GetMany(ctx context.Context, keys []string) (map[string]T, e
 		return nil, err
 	}
 	defer m.c.running.done()
-	got := &many[T]{m: m, b: m.c.x.Budget(), values: make(map[string]T, len(keys))}
+	got := &many[T]{m: m, b: *m.c.x.Budget(), values: make(map[string]T, len(keys))}
 	if err := got.read(ctx, keys); err != nil {
 		return got.values, err
 	}
-	got.join()
+	got.join(ctx)
 	return got.values, got.collect(ctx)
 }
 
 // many is a GetMany under way.
 type many[T any] struct {
 	m       *Cached[T]
-	b       *exec.Budget
+	b       exec.Budget
 	values  map[string]T
 	missing []*missing[T]
 	errs    []error
+	arrived uint64
 }
 
 // missing is a key that Redis had no value for.
@@ -53,13 +54,14 @@ func (g *many[T]) read(ctx context.Context, keys []string) error {
 	c := g.m.c
 	var cmds []*exec.Cmd
 	var read []*missing[T]
+	g.arrived = c.seq.Add(1)
 	seen := make(map[string]bool, len(keys))
 	for _, key := range keys {
 		if seen[key] {
 			continue
 		}
 		seen[key] = true
-		k := &missing[T]{key: key, w: c.newWaiter(ctx, g.m.src, false)}
+		k := &missing[T]{key: key}
 		full := g.m.prefix + key
 		if c.owed.has(full) {
 			c.n.bypassed.Add(1)
@@ -69,7 +71,7 @@ func (g *many[T]) read(ctx context.Context, keys []string) error {
 		read = append(read, k)
 		cmds = append(cmds, c.reading(full))
 	}
-	_ = c.x.DoAll(ctx, g.b, cmds) // each has its own
+	_ = c.x.DoAll(ctx, &g.b, cmds) // each has its own
 	for i, k := range read {
 		m, answered, err := c.settle(ctx, g.m.prefix+k.key, g.m.src, cmds[i], g.m.into(&k.v))
 		switch {
@@ -87,12 +89,13 @@ func (g *many[T]) read(ctx context.Context, keys []string) error {
 
 // join joins the flights of the missing keys, and leads together those that
 // nobody else has started.
-func (g *many[T]) join() {
+func (g *many[T]) join(ctx context.Context) {
 	c := g.m.c
 	var flights []*flight
 	var first *flight // with which the others are admitted
 	for _, k := range g.missing {
 		c.n.misses.Add(1)
+		k.w = newWaiter(ctx, g.arrived, g.m.src, false)
 		f, created := c.flights.join(g.m.prefix+k.key, k.w, k.miss, first)
 		if k.created = created; created {
 			flights = append(flights, f)
@@ -122,7 +125,7 @@ func (g *many[T]) collect(ctx context.Context) error {
 		full := g.m.prefix + k.key
 		again, err := c.land(full, r, k.old, g.m.into(&k.v))
 		if again {
-			err = c.fetch(ctx, c.x.Budget(), full, k.w, miss{seen: r.seen}, g.m.into(&k.v))
+			err = c.fetch(ctx, *c.x.Budget(), full, k.w, miss{seen: r.seen}, g.m.into(&k.v))
 		}
 		switch {
 		case err == nil:

@@ -80,7 +80,7 @@ func (c *Redis) refresh(ctx context.Context, key string, src *source, e *entry, 
 	c.running.add()
 	go func() {
 		if c.rest(f, c.refreshOnce(f, &kept, ahead)) {
-			c.lead(c.x.Budget(), []*flight{f})
+			c.lead(*c.x.Budget(), []*flight{f})
 		} else {
 			c.running.done()
 		}

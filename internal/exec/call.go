@@ -14,6 +14,7 @@ type call struct {
 	client   *Client
 	node     *node
 	values   context.Context // the caller's
+	begun    time.Time
 	deadline time.Time
 	alone    bool // counts in its lane as going by itself
 
@@ -34,6 +35,8 @@ type item struct {
 	cmd *Cmd
 	reply
 	source bool // the node lacks the script: send its source
+	merges bool // it is a GET, and may become part of an MGET
+	merged bool // it was part of one
 }
 
 // sharedContext is what the client sees of the contexts of those who wait for an
@@ -140,6 +143,9 @@ func (c *call) settle(h *health) {
 		case v == noScript && it.cmd.script != nil && !it.source:
 			it.source = true
 			again = append(again, it)
+		case v == refused && it.merged: // perhaps on account of another one's key
+			it.merges, it.merged = false, false
+			again = append(again, it)
 		case v == notExecuted && !(it.cmd.splits && IsTryAgain(it.err)),
 			v == lost && it.cmd.idempotent:
 			if c.wait == 0 {
@@ -200,7 +206,9 @@ type health struct {
 // see takes the error of one command.
 func (h *health) see(err error) verdict {
 	v := classify(err)
-	if connectionFailed(v, err) {
+	if err == nil {
+		h.healthy = true
+	} else if connectionFailed(v, err) {
 		h.failure = err
 	} else if !notServing(err) { // that is for giveUp to judge
 		h.healthy = true
@@ -220,46 +228,5 @@ func (h *health) tell(c *Client, n *node, awaited bool) {
 		c.nodes.suspect(c)
 	case h.healthy:
 		n.breaker.succeeded()
-	}
-}
-
-// send makes one attempt at commands, in one round trip.
-func (c *Client) send(ctx context.Context, items []*item) {
-	if len(items) == 1 {
-		it := items[0]
-		cmd := it.cmd.attempt(ctx, it.source)
-		if it.cmd.script != nil {
-			it.sent = time.Now()
-		}
-		err := c.rdb.Process(ctx, cmd)
-		if it.cmd.script != nil {
-			it.received = time.Now()
-		}
-		cmd.into(&it.reply)
-		if it.err == nil {
-			it.err = err // a hook's
-		}
-		return
-	}
-	pipe := c.rdb.Pipeline()
-	attempts := make([]once, len(items))
-	for i, it := range items {
-		attempts[i] = it.cmd.attempt(ctx, it.source)
-		_ = pipe.Process(ctx, attempts[i]) // only queues
-	}
-	sent := time.Now()
-	_, err := pipe.Exec(ctx)
-	received := time.Now()
-	for i, it := range items {
-		it.sent, it.received = sent, received
-		attempts[i].into(&it.reply)
-		if it.err != nil {
-			err = nil
-		}
-	}
-	if err != nil { // a hook's: no command has one
-		for _, it := range items {
-			it.err = err
-		}
 	}
 }

@@ -2,6 +2,7 @@ package exec
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -9,9 +10,14 @@ import (
 // its clock between the sending and the receiving of the command, so every
 // reply bounds the difference to the local monotonic clock from both sides.
 type clock struct {
-	mu             sync.Mutex
-	server         time.Time // what a reply said; zero: nothing known
-	sent, received time.Time // around that reply
+	mu     sync.Mutex // of those who change it
+	sample atomic.Pointer[sample]
+}
+
+// sample is what one reply said.
+type sample struct {
+	server         time.Time
+	sent, received time.Time // around it
 }
 
 const (
@@ -26,35 +32,33 @@ const (
 func (c *clock) observe(server, sent, received time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.server.IsZero() {
-		tighter := received.Sub(sent) <= c.received.Sub(c.sent)
-		old := received.Sub(c.received) > sampleAge
+	if s := c.sample.Load(); s != nil {
+		tighter := received.Sub(sent) <= s.received.Sub(s.sent)
+		old := received.Sub(s.received) > sampleAge
 		// A clock that was set, or another server behind the same name.
-		moved := server.Before(c.server.Add(sent.Sub(c.received))) || server.After(c.server.Add(received.Sub(c.sent)))
-		if moved && received.Before(c.received) {
+		moved := server.Before(s.server.Add(sent.Sub(s.received))) || server.After(s.server.Add(received.Sub(s.sent)))
+		if moved && received.Before(s.received) {
 			return // from before the clock was set, observed late
 		}
 		if !tighter && !old && !moved {
 			return
 		}
 	}
-	c.server, c.sent, c.received = server, sent, received
+	c.sample.Store(&sample{server, sent, received})
 }
 
 // now bounds the server's time at this moment.
 func (c *clock) now() (earliest, latest time.Time, ok bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.server.IsZero() {
+	s := c.sample.Load()
+	if s == nil {
 		return earliest, latest, false
 	}
 	t := time.Now()
-	return c.server.Add(t.Sub(c.received)), c.server.Add(t.Sub(c.sent)), true
+	return s.server.Add(t.Sub(s.received)), s.server.Add(t.Sub(s.sent)), true
 }
 
 // due reports whether the clock should be observed again.
 func (c *clock) due() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.server.IsZero() || time.Since(c.received) > sampleDue
+	s := c.sample.Load()
+	return s == nil || time.Since(s.received) > sampleDue
 }

@@ -231,7 +231,7 @@ func TestSlotMigration(t *testing.T) {
 	t.Parallel()
 	s := redistest.Private(t, redistest.Cluster)
 	rdb := s.Client(t)
-	c := newClient(t, rdb, 200*time.Millisecond)
+	c := newClient(t, rdb, patience)
 	tag := "{" + redistest.Prefix(t) + "}"
 	a, b := tag+"a", tag+"b"
 	for _, key := range []string{a, b} {
@@ -259,7 +259,7 @@ func TestSlotMigration(t *testing.T) {
 	if d := time.Since(start); d > 100*time.Millisecond {
 		t.Errorf("Do(MGET) that can be split took %v, want it at once", d)
 	}
-	err = c.Do(t.Context(), c.Budget(), mget())
+	err = c.Do(t.Context(), NewBudget(200*time.Millisecond), mget())
 	if !IsTryAgain(err) && !errors.Is(err, errNoAnswer) {
 		t.Errorf("Do(MGET) = %v, want TRYAGAIN", err)
 	}
@@ -271,7 +271,6 @@ func TestSlotMigration(t *testing.T) {
 		t.Errorf("GET = %q and %q, want 4 and 3", cmds[0].Text(), cmds[2].Text())
 	}
 	// It is sent again, and succeeds when the slot has moved.
-	c.timeout = patience
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		cmd := mget()

@@ -15,6 +15,7 @@ import (
 type Cmd struct {
 	key        string // its slot decides the node
 	args       []any  // as written to the server
+	room       [2]any // for them
 	script     *Script
 	text       bool // the reply is one bulk string
 	idempotent bool
@@ -32,9 +33,12 @@ type reply struct {
 	sent, received time.Time // of the attempt; scripts only
 }
 
-// Get reads the string value of key.
+// Get reads the string value of key. A value of another type may be an error or
+// look like none.
 func Get(key string) *Cmd {
-	return &Cmd{key: key, args: []any{"get", key}, text: true, idempotent: true}
+	c := &Cmd{key: key, room: [2]any{"get", key}, text: true, idempotent: true}
+	c.args = c.room[:]
+	return c
 }
 
 // Command is any command on the slot of key; args begins with its name.

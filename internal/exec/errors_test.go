@@ -177,7 +177,7 @@ func TestServerErrors(t *testing.T) {
 				}
 				do := func() error { return c.Do(t.Context(), c.Budget(), cmds[0]) }
 				if call == "DoAll" {
-					cmds = append(cmds, Get("other"), test.cmd())
+					cmds = append(cmds, Command("other", "get", "other"), test.cmd())
 					do = func() error { return c.DoAll(t.Context(), c.Budget(), cmds) }
 				}
 				before := p.Requests()

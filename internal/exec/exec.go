@@ -14,6 +14,7 @@ import (
 type Client struct {
 	rdb     redis.UniversalClient
 	nodes   *topology
+	merges  bool // several GETs into one MGET: all keys are on one server
 	timeout time.Duration
 	workers workers
 	calls   sync.Pool // of *call whose callers did not leave
@@ -27,7 +28,8 @@ func New(rdb redis.UniversalClient, timeout time.Duration) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Client{rdb: rdb, nodes: nodes, timeout: timeout}, nil
+	_, merges := rdb.(*redis.Client)
+	return &Client{rdb: rdb, nodes: nodes, merges: merges, timeout: timeout}, nil
 }
 
 // Budget returns a full budget for one call of a package.
@@ -44,7 +46,7 @@ func (c *Client) Do(ctx context.Context, b *Budget, cmd *Cmd) error {
 	k := c.newCall(ctx, b, n)
 	k.items = append(k.items, item{cmd: cmd})
 	c.start(k)
-	c.wait(ctx, b, k)
+	c.wait(ctx, b, k.begun, k)
 	return cmd.err
 }
 
@@ -75,7 +77,7 @@ func (c *Client) DoAll(ctx context.Context, b *Budget, cmds []*Cmd) error {
 	for _, k := range calls {
 		c.start(k)
 	}
-	c.wait(ctx, b, calls...)
+	c.wait(ctx, b, time.Now(), calls...)
 	for _, cmd := range cmds {
 		if cmd.err != nil && cmd.err != redis.Nil {
 			return cmd.err
@@ -157,8 +159,13 @@ func (c *Client) node(ctx context.Context, b *Budget, key string) (*node, error)
 
 // start sends k on its way; its commands can no longer be changed.
 func (c *Client) start(k *call) {
+	reads := true
 	for i := range k.items {
 		k.todo = append(k.todo, &k.items[i])
+		reads = reads && k.items[i].cmd.text
+	}
+	for i := range k.items {
+		k.items[i].merges = reads // else it keeps its place among the others
 	}
 	if !k.node.lane.board(c, k) {
 		c.workers.do(k)
@@ -167,8 +174,7 @@ func (c *Client) start(k *call) {
 
 // wait waits for the calls, and leaves those that are not done when ctx ends or
 // the budget is used up.
-func (c *Client) wait(ctx context.Context, b *Budget, calls ...*call) {
-	start := time.Now()
+func (c *Client) wait(ctx context.Context, b *Budget, start time.Time, calls ...*call) {
 	timer := c.timer(b.Left())
 	var expired bool
 	for _, k := range calls {
@@ -239,7 +245,8 @@ func (c *Client) newCall(ctx context.Context, b *Budget, n *node) *call {
 	if k == nil {
 		k = &call{client: c, done: make(chan struct{}, 1)}
 	}
-	k.node, k.values, k.deadline = n, ctx, time.Now().Add(b.Left())
+	k.node, k.values, k.begun = n, ctx, time.Now()
+	k.deadline = k.begun.Add(b.Left())
 	if d, ok := ctx.Deadline(); ok && d.Before(k.deadline) {
 		k.deadline = d
 	}

@@ -197,7 +197,7 @@ func (l *leader) depose() {
 func (l *leader) add(k *call) {
 	l.calls = append(l.calls, k)
 	for _, it := range k.todo {
-		if it.cmd.text && len(k.todo) == 1 { // a batch keeps its order
+		if it.merges {
 			if first, ok := l.first[it.cmd.key]; ok {
 				l.copies, l.of = append(l.copies, it), append(l.of, first)
 				continue

@@ -184,7 +184,7 @@ func overruns(t testing.TB, what string, late []time.Duration) {
 	if best > 10*time.Millisecond {
 		t.Errorf("%s: the best of %d calls came back %v late, want at most 10ms", what, len(late), best)
 	}
-	if worst > 100*time.Millisecond {
-		t.Errorf("%s: the worst of %d calls came back %v late, want at most 100ms", what, len(late), worst)
+	if worst > 500*time.Millisecond {
+		t.Errorf("%s: the worst of %d calls came back %v late, want at most 500ms", what, len(late), worst)
 	}
 }

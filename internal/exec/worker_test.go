@@ -208,7 +208,7 @@ func TestLeftCallIsNotReused(t *testing.T) {
 	})
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	c.wait(ctx, b, k)
+	c.wait(ctx, b, time.Now(), k)
 	p.Blackhole(false)
 	eventually(t, "the worker is done with it", func() bool { return len(k.done) == 1 })
 	for range 1000 {

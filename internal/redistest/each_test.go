@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -260,4 +261,23 @@ func TestServersDieWithTheProcess(t *testing.T) {
 		t.Fatalf("the server's directory is %q", dir)
 	}
 	os.RemoveAll(filepath.Dir(dir)) // which nobody was left to remove
+}
+
+// A pipeline of any size goes through the in-memory connection.
+func TestMiniPipeline(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rdb := Mini(t).Client(t)
+		pipe := rdb.Pipeline()
+		for range 5000 {
+			pipe.Incr(t.Context(), "k")
+		}
+		start := time.Now()
+		if _, err := pipe.Exec(t.Context()); err != nil {
+			t.Errorf("Exec = %v, want nil", err)
+		}
+		if took := time.Since(start); took > 0 {
+			t.Errorf("Exec took %v of virtual time, want none", took)
+		}
+		counts(t, rdb, "k", "5000")
+	})
 }

@@ -54,7 +54,11 @@ func (e *embedded) dial(context.Context, string, string) (net.Conn, error) {
 	if down { // Dial would start the server again
 		return nil, refused("pipe", "miniredis")
 	}
-	return e.m.Dial()
+	conn, err := e.m.Dial()
+	if err != nil {
+		return nil, err
+	}
+	return newPatientConn(conn), nil
 }
 
 // refused is the error of a dial to a port that nobody listens on.
