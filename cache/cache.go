@@ -196,14 +196,15 @@ func (c *Redis) Peek(ctx context.Context, key string) (value []byte, ok bool, er
 	}
 	cmd := c.reading(key)
 	_ = c.x.Do(ctx, c.x.Budget(), cmd) // read has it
-	e, _, err := c.read(cmd)
+	e, found, _, err := c.read(cmd)
 	if err != nil {
 		return nil, false, wrap("peek", err)
 	}
-	if e == nil {
+	if !found {
 		return nil, false, nil
 	}
-	if state, _ := c.judge(key, e); state == expired {
+	now, known := c.timeOf(cmd)
+	if state, _ := c.judge(&e, now, known); state == expired {
 		return nil, false, nil
 	}
 	if e.notFound {
@@ -228,7 +229,15 @@ func (c *Redis) expiry(ttl time.Duration, notFound bool) int64 {
 
 // serverTime estimates the time of the server of key.
 func (c *Redis) serverTime(key string) (time.Time, bool) {
-	earliest, latest, ok := c.x.ServerTime(c.o.keys.Key("v", key))
+	return between(c.x.ServerTime(c.o.keys.Key("v", key)))
+}
+
+// timeOf estimates the time of the server that answered cmd when the reply came.
+func (c *Redis) timeOf(cmd *exec.Cmd) (time.Time, bool) {
+	return between(c.x.ServerTimeAt(cmd))
+}
+
+func between(earliest, latest time.Time, ok bool) (time.Time, bool) {
 	return earliest.Add(latest.Sub(earliest) / 2), ok
 }
 

@@ -402,7 +402,7 @@ func TestClose(t *testing.T) {
 		}
 		// The load's value was stored before Close returned.
 		v, err := s.Client(t).Get(t.Context(), c.keysOf("k")[0]).Result()
-		if e, _ := decodeEntry(v); err != nil || e == nil || string(e.payload) != "v" {
+		if e, _ := decodeEntry(v); err != nil || string(e.payload) != "v" {
 			t.Errorf("after Close Redis has %q, %v, want the loaded value", v, err)
 		}
 		refused(t, c)

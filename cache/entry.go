@@ -78,15 +78,15 @@ func encodeEntry(token []byte, notFound bool, cost time.Duration, payload []byte
 
 // decodeEntry reads an entry. Anything may be under the key: what it does not
 // understand is an error.
-func decodeEntry(raw string) (*entry, error) {
+func decodeEntry(raw string) (e entry, err error) {
 	if len(raw) < entryHead || raw[0] != entryMagic || raw[1]&^entryFlags != entryVersion {
-		return nil, errEntry
+		return e, errEntry
 	}
 	until, err := strconv.ParseUint(raw[untilAt:costAt], 10, 63)
 	if err != nil {
-		return nil, errEntry
+		return e, errEntry
 	}
-	e := &entry{
+	e = entry{
 		raw:      raw,
 		notFound: raw[1]&entryNotFound != 0,
 		expired:  raw[1]&entryExpired != 0,
@@ -96,15 +96,16 @@ func decodeEntry(raw string) (*entry, error) {
 		payload: unsafe.Slice(unsafe.StringData(raw), len(raw))[entryHead:],
 	}
 	if raw[1]&entryDeflated != 0 {
-		if e.payload, err = inflate(e.payload); err != nil {
-			return nil, err
-		}
+		e.payload, err = inflate(e.payload)
 	}
-	return e, nil
+	return e, err
 }
 
+// kept is a copy of the entry for those who keep it.
+func (e entry) kept() *entry { return &e }
+
 // result is what those get who may have the entry.
-func (e *entry) result() result {
+func (e entry) result() result {
 	r := result{payload: e.payload, seen: identity(e.raw)}
 	if e.notFound {
 		r.err = ErrNotFound

@@ -120,7 +120,7 @@ func TestDecompressionIsBounded(t *testing.T) {
 	}
 }
 
-func decodeMeasured(raw string) (e *entry, allocated uint64, err error) {
+func decodeMeasured(raw string) (e entry, allocated uint64, err error) {
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
 	e, err = decodeEntry(raw)

@@ -53,58 +53,61 @@ type miss struct {
 	seen string // identity of what is there instead of a value
 }
 
-// reading is the command that reads a value: GET, or a script that also brings the
-// server's time when that is due.
+// reading is the command that reads a value: GET, or readTime if that is due.
 func (c *Redis) reading(key string) *exec.Cmd {
 	k := c.o.keys.Key("v", key)
 	if c.x.ClockDue(k) {
-		return peekScript.Cmd([]string{k}).Idempotent()
+		return readTime(k)
 	}
 	return exec.Get(k)
 }
 
-// read decodes the reply to a reading. Without an error and without an entry the
-// cache has no value; seen then tells what is there that cannot be used.
-func (c *Redis) read(cmd *exec.Cmd) (e *entry, seen string, err error) {
+// readTime is a reading that brings the server's time too.
+func readTime(k string) *exec.Cmd { return peekScript.Cmd([]string{k}).Idempotent() }
+
+// read decodes the reply to a reading. If found is false the cache has no value; seen
+// then tells what is there that cannot be used.
+func (c *Redis) read(cmd *exec.Cmd) (e entry, found bool, seen string, err error) {
 	switch err := cmd.Err(); {
 	case err == nil:
 	case exec.KindOf(err) == 0: // redis.Nil
-		return nil, "", nil
+		return e, false, "", nil
 	case redis.HasErrorPrefix(err, "WRONGTYPE"):
 		c.n.corrupt.Add(1)
-		return nil, "", nil
+		return e, false, "", nil
 	default:
 		c.away(err)
-		return nil, "", err
+		return e, false, "", err
 	}
 	raw := cmd.Text()
 	if reply, ok := cmd.Val().([]any); ok && len(reply) > 0 {
 		c.observe(cmd, reply[0])
 		if len(reply) < 2 || reply[1] == nil {
-			return nil, "", nil
+			return e, false, "", nil
 		}
 		raw, _ = reply[1].(string)
 	}
 	if e, err = decodeEntry(raw); err != nil {
 		c.n.corrupt.Add(1)
-		return nil, identity(raw), nil
+		return e, false, identity(raw), nil
 	}
-	return e, "", nil
+	return e, true, "", nil
 }
 
 // settle answers a call from the reply to its reading; or, if it reports false,
 // returns what a load should know.
 func (c *Redis) settle(ctx context.Context, key string, src *source, cmd *exec.Cmd, accept func([]byte) error) (m miss, answered bool, err error) {
-	e, seen, err := c.read(cmd)
+	e, found, seen, err := c.read(cmd)
 	switch {
 	case err != nil && exec.KindOf(err) == exec.Canceled:
 		return m, true, wrap("get", err)
-	case e == nil: // Redis is away, has nothing, or nothing of use
+	case !found: // Redis is away, has nothing, or nothing of use
 		return miss{seen: seen}, false, nil
 	}
-	state, ahead := c.judge(key, e)
+	now, known := c.timeOf(cmd)
+	state, ahead := c.judge(&e, now, known)
 	if state == expired {
-		return miss{old: e, seen: identity(e.raw)}, false, nil
+		return miss{old: e.kept(), seen: identity(e.raw)}, false, nil
 	}
 	if e.notFound {
 		c.n.hits.Add(1)
@@ -121,7 +124,7 @@ func (c *Redis) settle(ctx context.Context, key string, src *source, cmd *exec.C
 		c.n.hits.Add(1)
 	}
 	if state != fresh {
-		c.refresh(ctx, key, src, e, ahead)
+		c.refresh(ctx, key, src, &e, ahead)
 	}
 	return m, true, nil
 }

@@ -133,13 +133,14 @@ func (c *Redis) found(f *flight, sent uint64, raw string) {
 		f.seen = identity(raw)
 		return
 	}
-	if state, _ := c.judge(f.key, e); state != expired {
+	now, known := c.serverTime(f.key)
+	if state, _ := c.judge(&e, now, known); state != expired {
 		c.flights.deliver(f, sent, false, e.result())
 		if !c.flights.anew(f) {
 			return
 		}
 	}
-	f.seen, f.old = identity(raw), e
+	f.seen, f.old = identity(raw), e.kept()
 }
 
 func newLoading(f *flight, token []byte, away bool) *loading {

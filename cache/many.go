@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/freshet-go/freshet/internal/exec"
 )
@@ -35,56 +36,66 @@ type many[T any] struct {
 	m       *Cached[T]
 	b       exec.Budget
 	values  map[string]T
-	missing []*missing[T]
-	errs    []error
 	arrived uint64
+	missing []*missing
+	errs    []error
 }
 
 // missing is a key that Redis had no value for.
-type missing[T any] struct {
+type missing struct {
 	key     string // without the name
 	w       *waiter
 	created bool // its flight, by this call
-	v       T
 	miss
 }
 
 // read reads all keys, and keeps those that are to be fetched in missing.
 func (g *many[T]) read(ctx context.Context, keys []string) error {
 	c := g.m.c
-	var cmds []*exec.Cmd
-	var read []*missing[T]
 	g.arrived = c.seq.Add(1)
-	seen := make(map[string]bool, len(keys))
-	for _, key := range keys {
-		if seen[key] {
-			continue
-		}
-		seen[key] = true
-		k := &missing[T]{key: key}
-		full := g.m.prefix + key
-		if c.owed.has(full) {
-			c.n.bypassed.Add(1)
-			g.missing = append(g.missing, k)
-			continue
-		}
-		read = append(read, k)
-		cmds = append(cmds, c.reading(full))
+	if c.owed.count() > 0 {
+		keys = g.bypass(keys)
+	}
+	if len(keys) == 0 {
+		return nil
+	}
+	stored := make([]string, len(keys))
+	for i, key := range keys {
+		stored[i] = c.o.keys.Key("v", g.m.prefix+key)
+	}
+	cmds := exec.GetEach(stored)
+	for _, i := range c.x.ClocksDue(stored) {
+		cmds[i] = readTime(stored[i])
 	}
 	_ = c.x.DoAll(ctx, &g.b, cmds) // each has its own
-	for i, k := range read {
-		m, answered, err := c.settle(ctx, g.m.prefix+k.key, g.m.src, cmds[i], g.m.into(&k.v))
+	var v T
+	accept := g.m.into(&v)
+	for i, key := range keys {
+		m, answered, err := c.settle(ctx, g.m.prefix+key, g.m.src, cmds[i], accept)
 		switch {
 		case !answered:
-			k.miss = m
-			g.missing = append(g.missing, k)
+			g.missing = append(g.missing, &missing{key: key, miss: m})
 		case err == nil:
-			g.values[k.key] = k.v
+			g.values[key] = v
 		case !errors.Is(err, ErrNotFound):
 			return err // the context's
 		}
 	}
 	return nil
+}
+
+// bypass counts the keys whose Delete is owed as missing, and returns the others.
+func (g *many[T]) bypass(keys []string) (others []string) {
+	c := g.m.c
+	for _, key := range keys {
+		if c.owed.has(g.m.prefix + key) {
+			c.n.bypassed.Add(1)
+			g.missing = append(g.missing, &missing{key: key})
+		} else {
+			others = append(others, key)
+		}
+	}
+	return others
 }
 
 // join joins the flights of the missing keys, and leads together those that
@@ -93,6 +104,12 @@ func (g *many[T]) join(ctx context.Context) {
 	c := g.m.c
 	var flights []*flight
 	var first *flight // with which the others are admitted
+	seen := make(map[string]bool, len(g.missing))
+	g.missing = slices.DeleteFunc(g.missing, func(k *missing) bool {
+		again := seen[k.key]
+		seen[k.key] = true
+		return again
+	})
 	for _, k := range g.missing {
 		c.n.misses.Add(1)
 		k.w = newWaiter(ctx, g.arrived, g.m.src, false)
@@ -111,6 +128,8 @@ func (g *many[T]) join(ctx context.Context) {
 // collect waits for the missing keys.
 func (g *many[T]) collect(ctx context.Context) error {
 	c := g.m.c
+	var v T
+	accept := g.m.into(&v)
 	for i, k := range g.missing {
 		r, err := c.wait(ctx, k.w)
 		if err != nil {
@@ -123,13 +142,13 @@ func (g *many[T]) collect(ctx context.Context) error {
 			c.n.shared.Add(1)
 		}
 		full := g.m.prefix + k.key
-		again, err := c.land(full, r, k.old, g.m.into(&k.v))
+		again, err := c.land(full, r, k.old, accept)
 		if again {
-			err = c.fetch(ctx, *c.x.Budget(), full, k.w, miss{seen: r.seen}, g.m.into(&k.v))
+			err = c.fetch(ctx, *c.x.Budget(), full, k.w, miss{seen: r.seen}, accept)
 		}
 		switch {
 		case err == nil:
-			g.values[k.key] = k.v
+			g.values[k.key] = v
 		case !errors.Is(err, ErrNotFound):
 			g.fail(err)
 		}

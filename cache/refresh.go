@@ -20,13 +20,12 @@ const (
 	expired           // good only if a load fails
 )
 
-// judge compares an entry with its server's clock. For an early one it says how
-// long before its time it is to be refreshed. If the clock is not known the entry
-// is taken for fresh: its first reading always comes with the time.
-func (c *Redis) judge(key string, e *entry) (f freshness, ahead time.Duration) {
-	now, ok := c.serverTime(key)
-	if !ok {
-		return fresh, 0
+// judge compares an entry with the time by its server's clock. For an early one it
+// says how long before its time it is to be refreshed. If the clock is not known,
+// which readings see to, the entry is not believed.
+func (c *Redis) judge(e *entry, now time.Time, known bool) (f freshness, ahead time.Duration) {
+	if !known {
+		return expired, 0
 	}
 	switch left := e.until.Sub(now); {
 	case left > 0 && !e.expired:
@@ -75,11 +74,11 @@ func (c *Redis) refresh(ctx context.Context, key string, src *source, e *entry, 
 	if f == nil {
 		return
 	}
-	kept := *e // the caller may change its payload
-	kept.payload = bytes.Clone(e.payload)
+	old := e.kept()
+	old.payload = bytes.Clone(e.payload) // the caller may change it
 	c.running.add()
 	go func() {
-		if c.rest(f, c.refreshOnce(f, &kept, ahead)) {
+		if c.rest(f, c.refreshOnce(f, old, ahead)) {
 			c.lead(*c.x.Budget(), []*flight{f})
 		} else {
 			c.running.done()

@@ -47,13 +47,12 @@ func (c *clock) observe(server, sent, received time.Time) {
 	c.sample.Store(&sample{server, sent, received})
 }
 
-// now bounds the server's time at this moment.
-func (c *clock) now() (earliest, latest time.Time, ok bool) {
+// at bounds the server's time at a moment.
+func (c *clock) at(t time.Time) (earliest, latest time.Time, ok bool) {
 	s := c.sample.Load()
 	if s == nil {
 		return earliest, latest, false
 	}
-	t := time.Now()
 	return s.server.Add(t.Sub(s.received)), s.server.Add(t.Sub(s.sent)), true
 }
 

@@ -30,15 +30,31 @@ type reply struct {
 	str            string
 	val            any
 	err            error
-	sent, received time.Time // of the attempt; scripts only
+	sent, received time.Time // of the attempt
 }
 
 // Get reads the string value of key. A value of another type may be an error or
 // look like none.
 func Get(key string) *Cmd {
-	c := &Cmd{key: key, room: [2]any{"get", key}, text: true, idempotent: true}
-	c.args = c.room[:]
+	c := new(Cmd)
+	c.get(key)
 	return c
+}
+
+// GetEach is a [Get] of each key.
+func GetEach(keys []string) []*Cmd {
+	cmds := make([]*Cmd, len(keys))
+	all := make([]Cmd, len(keys)) // one allocation
+	for i, key := range keys {
+		cmds[i] = &all[i]
+		cmds[i].get(key)
+	}
+	return cmds
+}
+
+func (c *Cmd) get(key string) {
+	c.key, c.room, c.text, c.idempotent = key, [2]any{"get", key}, true, true
+	c.args = c.room[:]
 }
 
 // Command is any command on the slot of key; args begins with its name.

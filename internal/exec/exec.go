@@ -2,6 +2,7 @@ package exec
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -90,7 +91,13 @@ func (c *Client) DoAll(ctx context.Context, b *Budget, cmds []*Cmd) error {
 // long as no reply of that server has carried its time, see [Client.Observe].
 func (c *Client) ServerTime(key string) (earliest, latest time.Time, ok bool) {
 	n, _ := c.nodes.of(key)
-	return n.clock.now()
+	return n.clock.at(time.Now())
+}
+
+// ServerTimeAt is [Client.ServerTime] of the server that answered cmd, at the
+// moment when the reply arrived.
+func (c *Client) ServerTimeAt(cmd *Cmd) (earliest, latest time.Time, ok bool) {
+	return cmd.node.clock.at(cmd.received)
 }
 
 // ClockDue reports whether the next command for key should be one whose reply
@@ -98,6 +105,22 @@ func (c *Client) ServerTime(key string) (earliest, latest time.Time, ok bool) {
 func (c *Client) ClockDue(key string) bool {
 	n, _ := c.nodes.of(key)
 	return n.clock.due()
+}
+
+// ClocksDue returns the index of one key, the first, for every server for which
+// [Client.ClockDue] holds; of all keys as long as their servers are not known.
+func (c *Client) ClocksDue(keys []string) (due []int) {
+	var seen []*node
+	for i, key := range keys {
+		n, known := c.nodes.of(key)
+		if n.clock.due() && !(known && slices.Contains(seen, n)) {
+			seen, due = append(seen, n), append(due, i)
+		}
+		if c.nodes.cluster == nil {
+			break
+		}
+	}
+	return due
 }
 
 // Observe tells the clock of the server that answered cmd, a script, which time

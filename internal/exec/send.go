@@ -35,7 +35,7 @@ func (c *Client) send(ctx context.Context, items []*item) {
 	received := time.Now()
 	failed := false
 	if len(gets) > 0 {
-		failed = mget.share(gets)
+		failed = mget.share(gets, received)
 	}
 	for i, it := range others {
 		it.sent, it.received = sent, received
@@ -51,13 +51,11 @@ func (c *Client) send(ctx context.Context, items []*item) {
 
 func (c *Client) sendOne(ctx context.Context, it *item) {
 	cmd := it.cmd.attempt(ctx, it.source)
-	if it.cmd.script != nil {
+	if it.cmd.script != nil { // whose reply may say what the server's time was
 		it.sent = time.Now()
 	}
 	err := c.rdb.Process(ctx, cmd)
-	if it.cmd.script != nil {
-		it.received = time.Now()
-	}
+	it.received = time.Now()
 	cmd.into(&it.reply)
 	if it.err == nil {
 		it.err = err // a hook's
@@ -104,14 +102,14 @@ func newMGet(ctx context.Context, gets []*item) onceAny {
 
 // share gives each GET its part of the reply to an MGET. It reports whether that
 // failed.
-func (o onceAny) share(gets []*item) (failed bool) {
+func (o onceAny) share(gets []*item, received time.Time) (failed bool) {
 	val, err := o.Result()
 	values, ok := val.([]any)
 	if err == nil && (!ok || len(values) != len(gets)) {
 		err = errReply
 	}
 	for i, it := range gets {
-		it.reply = reply{err: err}
+		it.reply = reply{err: err, received: received}
 		if err != nil {
 			continue
 		}
