@@ -85,8 +85,15 @@ type process struct {
 
 func startProcess(t *testing.T, url, prefix, key string, callers int, delay time.Duration) *process {
 	t.Helper()
+	return startChild(t, fmt.Sprintf("%s=%s %s %s %d %s", childEnv, url, prefix, key, callers, delay))
+}
+
+// startChild starts one of the children that main_test.go lists, and waits until
+// it is ready.
+func startChild(t *testing.T, env string) *process {
+	t.Helper()
 	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^$")
-	cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%s %s %s %d %s", childEnv, url, prefix, key, callers, delay))
+	cmd.Env = append(os.Environ(), env)
 	cmd.Stderr = os.Stderr
 	stdin, err := cmd.StdinPipe()
 	if err != nil {

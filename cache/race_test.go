@@ -2,11 +2,8 @@ package cache
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"math"
+	"io"
 	"math/rand/v2"
-	"net"
 	"os"
 	"slices"
 	"strconv"
@@ -20,12 +17,16 @@ import (
 	"github.com/freshet-go/freshet/internal/redistest"
 )
 
-// The race checker runs random schedules of Deletes, Sets, loads and reads by
-// several caches, which stand for processes, on one key. Every Redis command waits at a
+// The race checker runs random schedules of all that a cache does, by several
+// caches, which stand for processes, on a few keys. Every Redis command waits at a
 // barrier before it is sent and after its reply has come, and so does every load
 // at its beginning and end. When all goroutines wait (synctest knows, also of
 // those that wait for a real server), the schedule lets one of them go on. The
 // history is then checked against the guarantee.
+//
+// In some schedules time passes at random, so that leases are renewed, and end
+// under loads that take too long; replies are lost; requests arrive after their
+// sender has given up and gone on; slots of a cluster move.
 
 // schedules is how many random schedules a test runs: a sample, unless
 // FRESHET_SCHEDULES says otherwise.
@@ -46,17 +47,28 @@ func schedules(t *testing.T, sample int) int {
 type barrier struct {
 	mu          sync.Mutex
 	short, long []chan struct{}
+	open        bool
+	arrived     chan struct{} // holds one; somebody waits
 }
+
+func newBarrier() *barrier { return &barrier{arrived: make(chan struct{}, 1)} }
 
 func (b *barrier) wait() {
 	turn := make(chan struct{})
 	b.mu.Lock()
-	if rand.IntN(8) == 0 {
+	switch {
+	case b.open:
+		close(turn)
+	case rand.IntN(8) == 0:
 		b.long = append(b.long, turn)
-	} else {
+	default:
 		b.short = append(b.short, turn)
 	}
 	b.mu.Unlock()
+	select {
+	case b.arrived <- struct{}{}:
+	default:
+	}
 	<-turn
 }
 
@@ -77,258 +89,262 @@ func (b *barrier) release() bool {
 	return true
 }
 
-// barrierHook puts a barrier around every command that the library sends: those
-// that the client may not repeat. The others set up a connection, under a lock.
-type barrierHook struct{ b *barrier }
-
-func (h barrierHook) DialHook(next redis.DialHook) redis.DialHook {
-	return func(ctx context.Context, network, addr string) (net.Conn, error) { return next(ctx, network, addr) }
+// end lets everybody go on, now and later.
+func (b *barrier) end() {
+	b.mu.Lock()
+	b.open = true
+	b.mu.Unlock()
+	for b.release() {
+	}
 }
 
-func (h barrierHook) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+// steps is a hook that puts a barrier around every command that the library
+// sends: those that the client may not repeat. The others set up a connection,
+// under a lock.
+type steps struct {
+	b    *barrier
+	rdb  redis.UniversalClient
+	lose float64 // how often a reply is lost, or the request is late
+	late *sync.WaitGroup
+}
+
+// between makes the commands of a client steps; on a cluster those to each node,
+// so that a redirection takes two.
+func (s steps) between(rdb redis.UniversalClient) {
+	if cluster, ok := rdb.(*redis.ClusterClient); ok {
+		cluster.OnNewNode(func(node *redis.Client) {
+			s.rdb = node
+			node.AddHook(s)
+		})
+		return
+	}
+	s.rdb = rdb
+	rdb.AddHook(s)
+}
+
+func (s steps) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (s steps) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	return func(ctx context.Context, cmd redis.Cmder) error {
 		if !cmd.NoRetry() {
 			return next(ctx, cmd)
 		}
-		h.b.wait()
-		err := next(ctx, cmd)
-		h.b.wait()
-		return err
+		return s.step([]redis.Cmder{cmd}, func() error { return next(ctx, cmd) })
 	}
 }
 
-func (h barrierHook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+func (s steps) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
 	return func(ctx context.Context, cmds []redis.Cmder) error {
-		if !cmds[0].NoRetry() {
+		if !slices.ContainsFunc(cmds, redis.Cmder.NoRetry) {
 			return next(ctx, cmds)
 		}
-		h.b.wait()
-		err := next(ctx, cmds)
-		h.b.wait()
-		return err
+		return s.step(cmds, func() error { return next(ctx, cmds) })
 	}
 }
 
-// history is what happened, in the order in which it did.
-type history struct {
-	mu    sync.Mutex
-	clock int
-	// Of each value: when the load that brought it began; when the Set returned, for
-	// until then it may take effect after any other command.
-	began map[string]int
-	// voids are the Deletes and the like that returned without an error.
-	voids []span
-	reads []read
-	fails []string
-	stale bool // the caches serve stale values
+func (s steps) step(cmds []redis.Cmder, send func() error) error {
+	s.b.wait()
+	defer s.b.wait()
+	if s.lose == 0 || rand.Float64() >= s.lose {
+		return send()
+	}
+	if rand.IntN(2) == 0 {
+		_ = send()
+	} else {
+		s.late.Go(func() {
+			s.b.wait()
+			for _, cmd := range cmds {
+				_ = s.rdb.Do(context.Background(), cmd.Args()...)
+			}
+		})
+	}
+	for _, cmd := range cmds {
+		cmd.SetErr(io.EOF)
+	}
+	return io.EOF
 }
 
-type span struct {
-	what       string
-	start, end int
-	value      string // that a get returned
+// race is a random schedule.
+type race struct {
+	s       *redistest.Server
+	keys    []string // the first is contested most
+	b       *barrier
+	h       *history
+	racers  []*racer
+	lose    float64
+	passing bool // time is
+	opts    Options
 }
 
-type read struct {
-	span
-	err error
+// pick returns one of its arguments.
+func pick[T any](of ...T) T { return of[rand.IntN(len(of))] }
+
+// newRace chooses what kind of schedule it is.
+func newRace(s *redistest.Server, prefix string, keys []string) *race {
+	r := &race{s: s, keys: keys, b: newBarrier(), h: newHistory()}
+	r.passing = rand.IntN(3) == 0
+	r.lose = pick(0, 0, 0, 0.05, 0.3)
+	// On a real server few schedules take longer than the shortest TTL.
+	r.opts = Options{
+		Prefix: prefix, Timeout: -1, LoadTimeout: time.Hour, Jitter: -1,
+		TTL:          pick(2*time.Millisecond, time.Hour, 2*time.Hour, 3*time.Hour),
+		StaleFor:     pick(0, 0, time.Hour),
+		StaleOnError: pick(0, 0, time.Hour),
+		EarlyRefresh: pick(-1.0, 1, 10_000),
+	}
+	if r.passing {
+		r.opts.TTL = pick(time.Second, 5*time.Second, time.Hour)
+		r.opts.LoadTimeout = pick(5*time.Second, 30*time.Second, time.Hour)
+	}
+	if r.lose > 0 || r.passing {
+		r.opts.Timeout = pick(-1, 50*time.Millisecond, time.Second)
+	}
+	return r
 }
 
-func (h *history) now() int {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.clock++
-	return h.clock
+func (r *race) serveStale() bool { return max(r.opts.StaleFor, r.opts.StaleOnError) > 0 }
+
+// run runs the schedule, with more actors if need be.
+func (r *race) run(t *testing.T, more ...func()) {
+	const racers = 2
+	var late, actors sync.WaitGroup
+	for i := range racers {
+		rdb := r.s.Client(t)
+		steps{b: r.b, lose: r.lose, late: &late}.between(rdb)
+		racer, err := newRacer(r.h, i, rdb, r.opts, r.b.wait)
+		if err != nil {
+			t.Fatal(err)
+		}
+		racer.away = r.lose > 0 || r.passing // or so it seems
+		racer.hold = func() time.Duration { return pick(time.Hour, time.Second, 2*time.Millisecond) }
+		r.racers = append(r.racers, racer)
+	}
+	for range 4 + rand.IntN(4) {
+		p, rounds := pick(r.racers...), 1+rand.IntN(4)
+		actors.Go(func() {
+			for range rounds {
+				r.b.wait()
+				r.call(p.read)
+			}
+		})
+	}
+	for range 1 + rand.IntN(3) {
+		p, late := pick(r.racers...), 1+rand.IntN(10)
+		actors.Go(func() {
+			for range late {
+				r.b.wait()
+			}
+			r.call(p.void)
+		})
+	}
+	for _, f := range more {
+		actors.Go(f)
+	}
+	done := make(chan struct{})
+	go func() {
+		actors.Wait()
+		for _, p := range r.racers {
+			_ = p.c.Close(context.Background())
+		}
+		late.Wait()
+		close(done)
+	}()
+	r.conduct(t, done)
+	r.b.end()
+	time.Sleep(5 * time.Second) // for exec's workers to end
 }
 
-// begin makes a value whose load begins now.
-func (h *history) begin() string {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.clock++
-	v := fmt.Sprintf("v%d", h.clock)
-	h.began[v] = h.clock
-	return v
+// call makes a call of random keys, some with little patience.
+func (r *race) call(f func(context.Context, []string)) {
+	ctx := context.Background()
+	if r.passing && rand.IntN(4) == 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, time.Duration(1+rand.IntN(3000))*time.Millisecond)
+		defer cancel()
+	}
+	keys := slices.Clone(r.keys)
+	if rand.IntN(4) == 0 {
+		slices.Reverse(keys)
+	}
+	f(ctx, keys[:1+rand.IntN(len(keys))])
 }
 
-func (h *history) set(value string, returned int) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.began[value] = returned
-}
-
-// check returns what contradicts the guarantee: a read that started after a void
-// had returned, of a value whose load began before the void.
-func (h *history) check() error {
-	for _, r := range h.reads {
-		if r.err != nil {
+// conduct gives turns until the schedule is done.
+func (r *race) conduct(t *testing.T, done <-chan struct{}) {
+	for {
+		synctest.Wait()
+		if r.passing && rand.IntN(24) == 0 {
+			r.pass(t)
 			continue
 		}
-		began, ok := h.began[r.value]
-		if !ok {
-			return fmt.Errorf("read %+v: nobody loaded %q", r.span, r.value)
+		if r.b.release() {
+			continue
 		}
-		for _, v := range h.voids {
-			if v.end < r.start && began < v.start {
-				return fmt.Errorf("stale: read %+v got a value whose load began at %d, before %+v", r.span, began, v)
-			}
+		select {
+		case <-done:
+			return
+		case <-r.b.arrived: // somebody slept, which passes virtual time
 		}
-	}
-	return nil
-}
-
-// get is a read whose load takes some turns.
-func (h *history) get(c *Redis, key string, b *barrier, slow int, fails bool) {
-	r := read{span: span{what: "get", start: h.now()}}
-	v, err := c.GetOrLoad(context.Background(), key, func(context.Context) ([]byte, error) {
-		v := h.begin()
-		for range 1 + slow {
-			b.wait()
-		}
-		if fails {
-			return nil, errLoad
-		}
-		return []byte(v), nil
-	})
-	r.end, r.value, r.err = h.now(), string(v), err
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.reads = append(h.reads, r)
-}
-
-// void makes the key's value void, in one of the ways there are.
-func (h *history) void(c *Redis, key string, kind int) {
-	ctx := context.Background()
-	v := span{start: h.now()}
-	var err error
-	switch kind {
-	case 0, 1:
-		v.what = "set"
-		value := h.begin()
-		h.set(value, math.MaxInt)
-		err = c.Set(ctx, key, []byte(value), 0)
-		defer func() { h.set(value, v.end) }()
-	case 2:
-		v.what = "hold"
-		err = c.Hold(ctx, time.Hour, key)
-	case 3:
-		v.what = "expire"
-		err = c.Expire(ctx, key)
-	default:
-		v.what = "delete"
-		err = c.Delete(ctx, key)
-	}
-	v.end = h.now()
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	switch {
-	case err != nil:
-		h.fails = append(h.fails, fmt.Sprintf("%s: %v", v.what, err))
-	case v.what != "expire" || !h.stale: // else the old value may be served on
-		h.voids = append(h.voids, v)
 	}
 }
 
-// schedule runs one random schedule and returns its history.
-func schedule(t *testing.T, key string, server func(testing.TB) *redistest.Server, prefix string) *history {
-	h := &history{began: make(map[string]int)}
-	synctest.Test(t, func(t *testing.T) {
-		b := &barrier{}
-		const caches = 2
-		staleFor := time.Duration(rand.IntN(2)) * time.Hour
-		h.stale = staleFor > 0
-		var cs []*Redis
-		s := server(t)
-		for range caches {
-			rdb := s.Client(t)
-			rdb.AddHook(barrierHook{b})
-			c, err := New(rdb, &Options{
-				Prefix: prefix, Timeout: -1, LoadTimeout: time.Hour, EarlyRefresh: -1, Jitter: -1,
-				TTL:      time.Duration(1+rand.IntN(3)) * time.Hour,
-				StaleFor: staleFor,
-			})
-			if err != nil {
-				t.Fatal(err)
-			}
-			cs = append(cs, c)
-		}
-		var wg sync.WaitGroup
-		actor := func(f func(c *Redis)) {
-			c := cs[rand.IntN(caches)]
-			wg.Go(func() {
-				b.wait()
-				f(c)
-			})
-		}
-		for range 4 + rand.IntN(4) {
-			rounds, slow, fails := 1+rand.IntN(4), rand.IntN(10), rand.IntN(10) == 0
-			actor(func(c *Redis) {
-				for range rounds {
-					b.wait()
-					h.get(c, key, b, slow, fails)
-				}
-			})
-		}
-		for range 1 + rand.IntN(3) {
-			kind, late := rand.IntN(8), rand.IntN(10)
-			actor(func(c *Redis) {
-				for range late {
-					b.wait()
-				}
-				h.void(c, key, kind)
-			})
-		}
-		done := make(chan struct{})
-		go func() {
-			wg.Wait()
-			for _, c := range cs {
-				_ = c.Close(context.Background())
-			}
-			close(done)
-		}()
-		for {
-			synctest.Wait()
-			select {
-			case <-done:
-				time.Sleep(time.Second) // for exec's workers to end
-				return
-			default:
-			}
-			if !b.release() {
-				time.Sleep(time.Millisecond) // somebody sleeps between polls
+// pass lets time pass. That of a real server does not, so a lease that would have
+// ended is removed there.
+func (r *race) pass(t *testing.T) {
+	d := time.Duration(rand.IntN(4000)) * time.Millisecond
+	time.Sleep(d)
+	if r.s.Mini() != nil || d < 2*time.Second {
+		return
+	}
+	p := r.racers[0]
+	for _, key := range r.keys {
+		if rand.IntN(2) == 0 {
+			if err := p.rdb.Del(t.Context(), p.c.keysOf(p.cached[0].prefix + key)[1]).Err(); err != nil {
+				t.Error(err)
 			}
 		}
-	})
-	return h
+	}
 }
 
-var errLoad = errors.New("load failed")
-
-func runSchedules(t *testing.T, n int, server func(testing.TB) *redistest.Server, prefix string) {
-	reads, voids := 0, 0
+// runRaces runs random schedules, each on keys of its own.
+func runRaces(t *testing.T, n int, one func(t *testing.T, keys []string) (h *history, serveStale bool)) {
+	began := time.Now()
+	total := make(map[string]int)
 	for i := range n {
-		h := schedule(t, strconv.Itoa(i), server, prefix)
-		if err := h.check(); err != nil {
-			t.Fatalf("%v\nhistory: %+v", err, h)
+		keys := make([]string, 3)
+		for j := range keys {
+			keys[j] = strconv.Itoa(i) + string(rune('a'+j))
 		}
-		for _, f := range h.fails {
-			t.Fatal(f)
+		h, serveStale := one(t, keys)
+		if t.Failed() {
+			return
 		}
-		for _, r := range h.reads {
-			if r.err != nil && !errors.Is(r.err, errLoad) {
-				t.Fatalf("a read failed: %v", r.err)
-			}
+		if err := h.check(serveStale); err != nil {
+			t.Fatalf("schedule %d: %v\nhistory: %+v", i, err, h.events)
 		}
-		reads, voids = reads+len(h.reads), voids+len(h.voids)
+		addCounts(total, h.counts())
 	}
-	t.Logf("%d schedules: %d reads, %d voids", n, reads, voids)
+	t.Logf("%d schedules in %v: %v", n, time.Since(began).Round(time.Millisecond), total)
 }
 
 func TestRaceSchedules(t *testing.T) {
-	t.Run("miniredis", func(t *testing.T) {
-		runSchedules(t, schedules(t, 500), redistest.Mini, "race")
-	})
-	redistest.EachOf(t, []redistest.Topology{redistest.Standalone}, func(t *testing.T, s *redistest.Server) {
-		runSchedules(t, schedules(t, 500), func(testing.TB) *redistest.Server { return s }, redistest.Prefix(t))
+	run := func(t *testing.T, n int, server func(testing.TB) *redistest.Server, prefix string) {
+		runRaces(t, n, func(t *testing.T, keys []string) (h *history, serveStale bool) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRace(server(t), prefix, keys)
+				h, serveStale = r.h, r.serveStale()
+				r.run(t)
+			})
+			return h, serveStale
+		})
+	}
+	t.Run("miniredis", func(t *testing.T) { run(t, schedules(t, 500), redistest.Mini, "race") })
+	on := []redistest.Topology{redistest.Standalone, redistest.Cluster}
+	redistest.EachOf(t, on, func(t *testing.T, s *redistest.Server) {
+		n := 400
+		if len(s.Addrs()) > 1 {
+			n = 100
+		}
+		run(t, schedules(t, n), func(testing.TB) *redistest.Server { return s }, redistest.Prefix(t))
 	})
 }
