@@ -278,6 +278,7 @@ func (r *race) conduct(t *testing.T, done <-chan struct{}) {
 			continue
 		}
 		if r.b.release() {
+			time.Sleep(time.Microsecond) // or before and after would be the same time
 			continue
 		}
 		select {
@@ -311,7 +312,7 @@ func runRaces(t *testing.T, n int, one func(t *testing.T, keys []string) (h *his
 	began := time.Now()
 	total := make(map[string]int)
 	for i := range n {
-		keys := make([]string, 3)
+		keys := make([]string, pick(1, 1, 2, 3))
 		for j := range keys {
 			keys[j] = strconv.Itoa(i) + string(rune('a'+j))
 		}
