@@ -133,7 +133,7 @@ func (c *Redis) Set(ctx context.Context, key string, value []byte, ttl time.Dura
 	if ttl == 0 {
 		ttl = c.o.TTL
 	}
-	b := c.x.Budget()
+	b, sent := c.x.Budget(), time.Now()
 	err := c.set(ctx, b, key, value, c.o.jittered(ttl))
 	c.flights.forget([]string{key})
 	if err != nil {
@@ -141,7 +141,7 @@ func (c *Redis) Set(ctx context.Context, key string, value []byte, ttl time.Dura
 		c.owe([]string{key}, c.o.Timeout)
 		return wrap("set", err)
 	}
-	c.owed.paid(key)
+	c.owed.paid(key, sent)
 	return nil
 }
 

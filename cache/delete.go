@@ -66,14 +66,14 @@ func (c *Redis) void(ctx context.Context, op string, keys []string, command func
 	for i, key := range keys {
 		cmds[i] = command(key)
 	}
-	b := c.x.Budget()
+	b, sent := c.x.Budget(), time.Now()
 	_ = c.x.DoAll(ctx, b, cmds) // each has its own
 	var first error
 	var split, failed []string
 	for i, key := range keys {
 		switch err := cmds[i].Err(); {
 		case err == nil:
-			c.owed.paid(key)
+			c.owed.paid(key, sent)
 		case exec.IsTryAgain(err):
 			split = append(split, key)
 		default:

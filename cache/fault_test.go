@@ -293,6 +293,47 @@ func TestFailedDelete(t *testing.T) {
 	})
 }
 
+// A Delete fails while the reply to an earlier one is on its way: the earlier one
+// has not done it, whatever the other process stored in between.
+func TestFailedDeleteAfterAnother(t *testing.T) {
+	bubble(t, func(t *testing.T, s *redistest.Server) {
+		rdb := s.Client(t)
+		executed, arrive := make(chan struct{}), make(chan struct{})
+		rdb.AddHook(meddle(func(cmd redis.Cmder, send func() error) error {
+			err := send()
+			if cmd.Name() == "unlink" {
+				select {
+				case executed <- struct{}{}:
+					<-arrive
+				case <-arrive:
+				}
+			}
+			return err
+		}))
+		a := newCache(t, rdb, Options{Prefix: "p"})
+		b := newCaches(t, s, 1, Options{Prefix: "p"})[0]
+		first := make(chan error)
+		go func() { first <- a.Delete(context.Background(), "k") }()
+		<-executed
+		wants(t, b, "k", returns(new(atomic.Int64), "old"), "old")
+		settled(t, b)
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if err := a.Delete(ctx, "k"); !errors.Is(err, context.Canceled) {
+			t.Errorf("Delete = %v, want context.Canceled", err)
+		}
+		time.Sleep(time.Millisecond)
+		close(arrive)
+		if err := <-first; err != nil {
+			t.Errorf("Delete = %v", err)
+		}
+		peeks(t, b, "k", "old")
+		wants(t, a, "k", returns(new(atomic.Int64), "new"), "new")
+		settled(t, a)
+		wants(t, b, "k", returns(new(atomic.Int64), "newer"), "newer")
+	})
+}
+
 // More failed Deletes than are remembered: nothing is believed until the values
 // have expired.
 func TestTooManyFailedDeletes(t *testing.T) {

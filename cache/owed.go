@@ -30,7 +30,8 @@ type owed struct {
 	working bool
 }
 
-// debt is one Delete to be done, not before a time, and in vain after another.
+// debt is one Delete to be done, after a time that is not before it failed, and in
+// vain after another.
 type debt struct {
 	after, until time.Time
 }
@@ -57,15 +58,16 @@ func (o *owed) has(key string) bool {
 	return o.keys[key] != nil || time.Now().Before(o.all)
 }
 
-// paid takes a key off, because it was deleted; but not before the time at which
-// an abandoned Set can no longer undo that.
-func (o *owed) paid(key string) {
+// paid takes a key off, because a command that was sent at the given time has
+// deleted it; but not if that was before another Delete failed, or before the time
+// at which an abandoned Set can no longer undo it.
+func (o *owed) paid(key string, sent time.Time) {
 	if o.n.Load() == 0 {
 		return
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if d := o.keys[key]; d != nil && time.Now().After(d.after) {
+	if d := o.keys[key]; d != nil && sent.After(d.after) {
 		o.drop(key)
 	}
 }
