@@ -73,6 +73,9 @@ func (c *Redis) pause(f *flight) bool {
 // wait for them, and returns the flights that have to ask again and the loads
 // that are to be made.
 func (c *Redis) ask(b exec.Budget, flights []*flight) (again []*flight, loads []*loading) {
+	// Before looking for what is owed: who comes after a Delete has failed must not
+	// get what is read here.
+	sent := c.seq.Add(1)
 	var asking []*flight
 	for _, f := range flights {
 		if c.owed.has(f.key) {
@@ -81,7 +84,6 @@ func (c *Redis) ask(b exec.Budget, flights []*flight) (again []*flight, loads []
 			asking = append(asking, f)
 		}
 	}
-	sent := c.seq.Add(1)
 	for i, a := range c.takeLeases(&b, asking) {
 		f := asking[i]
 		switch {
