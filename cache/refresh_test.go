@@ -11,6 +11,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"github.com/freshet-go/freshet/internal/redistest"
 )
 
@@ -354,5 +356,47 @@ func TestClientClockIsWrong(t *testing.T) {
 			wants(t, fresh, key, mustNotLoad(t), "new")
 		}
 		wants(t, fresh, "fresh", returns(new(atomic.Int64), "new"), "new")
+	})
+}
+
+// A request to refresh arrives after the value has changed: nothing is loaded.
+func TestLateRefresh(t *testing.T) {
+	t.Parallel()
+	redistest.Each(t, func(t *testing.T, s *redistest.Server) {
+		for name, change := range map[string]func(b *Redis) error{
+			"refreshed": func(b *Redis) error {
+				wants(t, b, "k", returns(new(atomic.Int64), "new"), "old")
+				settled(t, b)
+				return nil
+			},
+			"Set":    func(b *Redis) error { return b.Set(t.Context(), "k", []byte("new"), 0) },
+			"Delete": func(b *Redis) error { return b.Delete(t.Context(), "k") },
+		} {
+			t.Run(name, func(t *testing.T) {
+				opts := Options{Prefix: redistest.Prefix(t), StaleFor: time.Hour, Jitter: -1, EarlyRefresh: -1}
+				rdb := s.Client(t)
+				a, b := newCache(t, rdb, opts), newCache(t, s.Client(t), opts)
+				arrive := make(chan struct{})
+				rdb.AddHook(meddle(func(cmd redis.Cmder, send func() error) error {
+					if cmd.Name() == "evalsha" && requestsOf(refreshSource)(fmt.Append(nil, cmd.Args()...)) {
+						<-arrive
+					}
+					return send()
+				}))
+				if err := b.Set(t.Context(), "k", []byte("old"), time.Millisecond); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(5 * time.Millisecond)
+				wants(t, a, "k", mustNotLoad(t), "old")
+				if err := change(b); err != nil {
+					t.Fatal(err)
+				}
+				close(arrive)
+				settled(t, a)
+				if st := a.Stats(); st.StaleHits != 1 || st.Refreshes != 0 {
+					t.Errorf("Stats() = %+v, want StaleHits 1, Refreshes 0", st)
+				}
+			})
+		}
 	})
 }
