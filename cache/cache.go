@@ -152,7 +152,7 @@ func (c *Redis) set(ctx context.Context, b *exec.Budget, key string, value []byt
 	head, rest := encodeEntry(newToken(), false, 0, value, c.o.CompressAbove)
 	var cmd *exec.Cmd
 	keys := c.keysOf(key)
-	for range 2 {
+	for range 3 { // the slot may have moved to another server, with a clock to be learnt
 		var latest int64
 		if now, _, ok := c.x.ServerTime(keys[0]); ok {
 			left := b.Left()
