@@ -339,7 +339,7 @@ func TestFailedDeleteAfterAnother(t *testing.T) {
 func TestTooManyFailedDeletes(t *testing.T) {
 	bubble(t, func(t *testing.T, s *redistest.Server) {
 		// The connections of Mini cannot take long pipelines, those of a proxy can.
-		c := newCache(t, s.Proxy(t).Client(t), Options{Prefix: "p", Timeout: patience, TTL: time.Minute, Jitter: -1, EarlyRefresh: -1})
+		c := newCache(t, s.Proxy(t).Client(t), Options{Prefix: "p", Timeout: patience, TTL: time.Minute, LoadTimeout: time.Second, Jitter: -1, EarlyRefresh: -1})
 		other := newCaches(t, s, 1, Options{Prefix: "p", TTL: time.Hour})[0]
 		if err := other.Set(t.Context(), "unrelated", []byte("old"), 0); err != nil {
 			t.Fatal(err)
@@ -381,7 +381,7 @@ func TestTooManyFailedDeletes(t *testing.T) {
 // Retries end when no value can live any more.
 func TestFailedDeleteExpires(t *testing.T) {
 	bubble(t, func(t *testing.T, s *redistest.Server) {
-		c := newCaches(t, s, 1, Options{Prefix: "p", Timeout: patience, TTL: time.Minute, StaleFor: time.Minute})[0]
+		c := newCaches(t, s, 1, Options{Prefix: "p", Timeout: patience, TTL: time.Minute, StaleFor: time.Minute, LoadTimeout: time.Second})[0]
 		s.Kill(t)
 		if err := c.Delete(t.Context(), "k"); !errors.Is(err, ErrUnavailable) {
 			t.Errorf("Delete = %v, want ErrUnavailable", err)
@@ -395,6 +395,39 @@ func TestFailedDeleteExpires(t *testing.T) {
 			t.Errorf("Stats().Pending = %d after TTL and StaleFor, want 0", n)
 		}
 	})
+}
+
+// What another process has found missing lives longer than values do, and what it
+// loads is stored later: a Delete that cannot be done is owed until then.
+func TestFailedDeleteOutlivesOthers(t *testing.T) {
+	for name, load := range map[string]func(context.Context) ([]byte, error){
+		"not found": func(context.Context) ([]byte, error) { return nil, ErrNotFound },
+		"slow":      slow(10 * time.Second),
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, s *redistest.Server) {
+				rdb := s.Client(t)
+				rdb.AddHook(meddle(func(cmd redis.Cmder, send func() error) error {
+					if cmd.Name() == "unlink" {
+						cmd.SetErr(refusal("MISCONF no disk"))
+						return cmd.Err()
+					}
+					return send()
+				}))
+				opts := Options{Prefix: "p", TTL: time.Second, LoadTimeout: 20 * time.Second}
+				a := newCache(t, rdb, opts)
+				b := newCaches(t, s, 1, opts)[0]
+				other := begin(t.Context(), b, "k", load)
+				synctest.Wait()
+				if err := a.Delete(t.Context(), "k"); err == nil {
+					t.Error("Delete = nil, want an error")
+				}
+				time.Sleep(10*time.Second + 500*time.Millisecond)
+				<-other
+				wants(t, a, "k", returns(new(atomic.Int64), "new"), "new")
+			})
+		})
+	}
 }
 
 // A Set that was given up arrives after a later one was acknowledged: it does not

@@ -92,7 +92,9 @@ func (c *Redis) owe(keys []string, delay time.Duration) {
 	now := time.Now()
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	until := now.Add(min(max(time.Duration(o.life.Load()), c.o.TTL*2+c.o.stale()), maxTTL))
+	// As long as a value can live that another process is loading now.
+	life := max(time.Duration(o.life.Load()), c.o.TTL*2+c.o.stale(), c.o.NotFoundTTL)
+	until := now.Add(min(life+c.o.LoadTimeout, maxTTL))
 	for _, key := range keys {
 		if o.keys[key] == nil && len(o.keys) >= maxOwed {
 			o.all = until
