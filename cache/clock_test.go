@@ -44,3 +44,14 @@ func TestServerClockSet(t *testing.T) {
 		time.Sleep(time.Second) // for exec's workers to end
 	})
 }
+
+// The slot has just moved to a server whose clock is not known: what is stored
+// there is not believed.
+func TestServerClockUnknown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCaches(t, redistest.Mini(t), 1, Options{Prefix: "p"})[0]
+		if f, _ := c.judge(&entry{until: time.Now().Add(time.Hour)}, time.Time{}, false); f != expired {
+			t.Errorf("judge() = %v, want expired", f)
+		}
+	})
+}

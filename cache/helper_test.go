@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -24,6 +25,17 @@ func long(t *testing.T) {
 	if os.Getenv("FRESHET_LONG") == "" {
 		t.Skip("takes more than 3 s; FRESHET_LONG=1 runs it")
 	}
+}
+
+// quick is those of the topologies whose servers start in no time, and all of them
+// if FRESHET_LONG is set.
+func quick(on ...redistest.Topology) []redistest.Topology {
+	if os.Getenv("FRESHET_LONG") != "" {
+		return on
+	}
+	return slices.DeleteFunc(on, func(topology redistest.Topology) bool {
+		return topology == redistest.Sentinel || topology == redistest.Cluster
+	})
 }
 
 var errBroken = errors.New("the database is broken")

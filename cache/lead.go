@@ -248,6 +248,9 @@ func (c *Redis) fill(loads []*loading) {
 			c.release(l.f, l.token) // or others wait for its end
 		case outcome == 0:
 			c.n.refused.Add(1)
+			if l.token[len(l.token)-1] > 0 {
+				c.release(l.f, l.token) // that an earlier request took, which came late
+			}
 		default:
 			c.n.stored.Add(1)
 			if !c.owed.has(l.f.key) {
