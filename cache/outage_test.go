@@ -130,6 +130,7 @@ func TestRestartDuringTraffic(t *testing.T) {
 
 // A server that loads its data for a while.
 func TestLoadingServer(t *testing.T) {
+	long(t)
 	redistest.EachPrivate(t, []redistest.Topology{redistest.Standalone}, func(t *testing.T, s *redistest.Server) {
 		c := newCache(t, s.Client(t), Options{Timeout: patience})
 		worksAgain(t, c, 20*time.Second)

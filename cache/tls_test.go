@@ -23,6 +23,7 @@ import (
 
 // Over TLS everything works, and works again after an outage.
 func TestTLS(t *testing.T) {
+	long(t)
 	redistest.EachPrivate(t, []redistest.Topology{redistest.Standalone, redistest.RESP2}, func(t *testing.T, s *redistest.Server) {
 		addr, trust := listenTLS(t, s)
 		secure := func(o *redis.UniversalOptions) { o.Addrs, o.TLSConfig = []string{addr}, trust }
