@@ -19,8 +19,11 @@ FUZZTIME ?= 1m
 fuzz:
 	FUZZTIME=$(FUZZTIME) .ci/run fuzz
 
+# Freshet beside other libraries; BENCH=-help tells what there is to choose, and
+# BENCH='-out results' writes down what comes out.
+BENCH ?=
 bench:
-	go test -run '^$$' -bench . ./...
+	go run -C internal/bench . $(BENCH)
 
 # Accept the dependencies as they are now.
 deps:
