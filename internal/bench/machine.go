@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// serverCPU and clientCPUs name environment variables, with which a process that has pinned itself tells
-// itself so: the CPU for servers, and how many there were.
+// serverCPU and machineCPUs name environment variables, in which a process that pins
+// itself tells its next self so: the CPU for servers, and how many there were.
 const (
 	serverCPU   = "FRESHET_BENCH_SERVER_CPU"
 	machineCPUs = "FRESHET_BENCH_CPUS"
