@@ -357,20 +357,19 @@ func TestLaneLarge(t *testing.T) {
 	laned(t, time.Hour, func(t *testing.T, c *Client, v *valve, _ redis.UniversalClient) {
 		var wg sync.WaitGroup
 		start(&wg, func() { _ = c.Do(t.Context(), c.Budget(), Get("first")) })
-		many := make([]*Cmd, laneLightCommands+1)
-		for i := range many {
-			many[i] = Get("many")
+		many := func(n int) (cmds []*Cmd) {
+			for range n {
+				cmds = append(cmds, Get("many"))
+			}
+			return cmds
 		}
-		start(&wg, func() { _ = c.DoAll(t.Context(), c.Budget(), many[:laneLightCommands]) })
+		start(&wg, func() { _ = c.DoAll(t.Context(), c.Budget(), many(laneLightCommands)) })
 		wantSent(t, v, "get first")
 		start(&wg, func() { _ = c.Do(t.Context(), c.Budget(), Command("s", "set", "s", make([]byte, laneLightBytes))) })
 		start(&wg, func() {
 			_ = c.Do(t.Context(), c.Budget(), Command("s", "set", "t", strings.Repeat("x", laneLightBytes)))
 		})
-		for i := range many {
-			many[i] = Get("many")
-		}
-		start(&wg, func() { _ = c.DoAll(t.Context(), c.Budget(), many) })
+		start(&wg, func() { _ = c.DoAll(t.Context(), c.Budget(), many(laneLightCommands+1)) })
 		wantSent(t, v, "set s", "set t", "mget"+strings.Repeat(" many", laneLightCommands+1))
 		v.open()
 		wg.Wait()
