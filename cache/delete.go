@@ -33,7 +33,7 @@ func (c *Redis) Delete(ctx context.Context, keys ...string) error {
 // Cost: 1 round trip per node, for any number of keys. Atomic: per key.
 // Errors: as Delete.
 func (c *Redis) Expire(ctx context.Context, keys ...string) error {
-	return c.void(ctx, "expire", keys, func(key string) *exec.Cmd {
+	return c.void(ctx, opExpire, keys, func(key string) *exec.Cmd {
 		return expireScript.Cmd(c.keysOf(key)[:2]).Idempotent().Splits()
 	})
 }
@@ -52,6 +52,8 @@ func (c *Redis) Hold(ctx context.Context, d time.Duration, keys ...string) error
 		return holdScript.Cmd(c.keysOf(key), max(d.Milliseconds(), 1)).Idempotent().Splits()
 	})
 }
+
+const opExpire = "expire"
 
 // void runs a command for each key that makes its value void.
 func (c *Redis) void(ctx context.Context, op string, keys []string, command func(string) *exec.Cmd) error {
@@ -73,7 +75,9 @@ func (c *Redis) void(ctx context.Context, op string, keys []string, command func
 	for i, key := range keys {
 		switch err := cmds[i].Err(); {
 		case err == nil:
-			c.owed.paid(key, sent)
+			if op != opExpire { // which leaves a value that a Delete owed has to remove
+				c.owed.paid(key, sent)
+			}
 		case exec.IsTryAgain(err):
 			split = append(split, key)
 		default:

@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"github.com/freshet-go/freshet/internal/redistest"
 )
 
@@ -126,5 +128,32 @@ func TestFailedDeleteExpires(t *testing.T) {
 		if n := c.Stats().Pending; n != 0 {
 			t.Errorf("Stats().Pending = %d after TTL and StaleFor, want 0", n)
 		}
+	})
+}
+
+// An Expire does not do for a Delete that failed: what that was to remove is not
+// served as stale either.
+func TestExpireAfterFailedDelete(t *testing.T) {
+	bubble(t, func(t *testing.T, s *redistest.Server) {
+		rdb := s.Client(t)
+		rdb.AddHook(meddle(func(cmd redis.Cmder, send func() error) error {
+			if cmd.Name() == "unlink" {
+				cmd.SetErr(refusal("MISCONF no disk"))
+				return cmd.Err()
+			}
+			return send()
+		}))
+		c := newCache(t, rdb, Options{Prefix: "p", TTL: time.Hour, StaleFor: time.Hour})
+		if err := c.Set(t.Context(), "k", []byte("old"), 0); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Delete(t.Context(), "k"); err == nil {
+			t.Error("Delete = nil, want an error")
+		}
+		time.Sleep(time.Millisecond)
+		if err := c.Expire(t.Context(), "k"); err != nil {
+			t.Errorf("Expire = %v, want nil", err)
+		}
+		wants(t, c, "k", returns(new(atomic.Int64), "new"), "new")
 	})
 }
