@@ -105,7 +105,7 @@ type steps struct {
 	b    *barrier
 	rdb  redis.UniversalClient
 	lose float64 // how often a reply is lost, or the request is late
-	late *sync.WaitGroup
+	late *stragglers
 }
 
 // between makes the commands of a client steps; on a cluster those to each node,
@@ -207,10 +207,11 @@ func (r *race) serveStale() bool { return max(r.opts.StaleFor, r.opts.StaleOnErr
 // run runs the schedule, with more actors if need be.
 func (r *race) run(t *testing.T, more ...func()) {
 	const racers = 2
-	var late, actors sync.WaitGroup
+	var actors sync.WaitGroup
+	late := newStragglers()
 	for i := range racers {
 		rdb := r.s.Client(t)
-		steps{b: r.b, lose: r.lose, late: &late}.between(rdb)
+		steps{b: r.b, lose: r.lose, late: late}.between(rdb)
 		racer, err := newRacer(r.h, i, rdb, r.opts, r.b.wait)
 		if err != nil {
 			t.Fatal(err)
@@ -348,4 +349,38 @@ func TestRaceSchedules(t *testing.T) {
 		}
 		run(t, schedules(t, n), func(testing.TB) *redistest.Server { return s }, redistest.Prefix(t))
 	})
+}
+
+// stragglers are goroutines that may begin while others are waited for.
+type stragglers struct {
+	mu   sync.Mutex
+	n    int
+	none *sync.Cond
+}
+
+func newStragglers() *stragglers {
+	s := new(stragglers)
+	s.none = sync.NewCond(&s.mu)
+	return s
+}
+
+func (s *stragglers) Go(f func()) {
+	s.mu.Lock()
+	s.n++
+	s.mu.Unlock()
+	go func() {
+		f()
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.n--
+		s.none.Broadcast()
+	}()
+}
+
+func (s *stragglers) Wait() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for s.n > 0 {
+		s.none.Wait()
+	}
 }
