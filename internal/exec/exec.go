@@ -53,8 +53,8 @@ func (c *Client) Do(ctx context.Context, b *Budget, cmd *Cmd) error {
 
 // DoAll runs commands in one batch per node, side by side, in the order given
 // within a node; each command has its own error. The batches are not
-// transactions, and what is sent again comes after what was not. It returns the first error in the order of cmds that is not
-// redis.Nil.
+// transactions, and what is sent again comes after what was not. DoAll returns the
+// first error in the order of cmds that is not redis.Nil.
 func (c *Client) DoAll(ctx context.Context, b *Budget, cmds []*Cmd) error {
 	var calls []*call
 	for _, cmd := range cmds {

@@ -19,8 +19,8 @@ const (
 	laneKeeps = 8
 	// laneBatch is how many commands share a pipeline at most.
 	laneBatch = 1024
-	// laneLight is how many commands and bytes of arguments a call may have to
-	// share: who asks for more would hold up the others.
+	// laneLightCommands and laneLightBytes, of arguments, are what a call may have
+	// to share: who asks for more would hold up the others.
 	laneLightCommands, laneLightBytes = 16, 16 << 10
 	// laneStalls is how long a pipeline may be under way before the next one goes
 	// out on another connection. It doubles with every pipeline that is, or a
@@ -96,7 +96,7 @@ func (l *lane) lead(c *Client, n *node) {
 	c.workers.do(&leader{client: c, lane: l, node: n, first: make(map[string]*item)})
 }
 
-// light reports whether the call may hold up others.
+// light reports whether the call is too small to hold up others.
 func (c *call) light() bool {
 	if len(c.items) > laneLightCommands {
 		return false
@@ -212,7 +212,7 @@ func (l *leader) add(k *call) {
 // on by itself.
 func (l *leader) deliver() {
 	for i, it := range l.copies {
-		it.reply = l.of[i].reply
+		it.reply, it.merged = l.of[i].reply, l.of[i].merged
 		it.str = strings.Clone(it.str) // the caller may make bytes of it
 	}
 	var h health

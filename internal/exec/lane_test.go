@@ -120,14 +120,14 @@ func (v *valve) take() [][]string {
 
 // laned runs a test in virtual time, on a client whose valve holds back as many
 // calls as may go alone, so that the next ones queue. Their keys are "alone".
-func laned(t *testing.T, timeout time.Duration, body func(t *testing.T, c *Client, v *valve, direct redis.UniversalClient)) {
+func laned(t *testing.T, body func(t *testing.T, c *Client, v *valve, direct redis.UniversalClient)) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := redistest.Mini(t)
 		rdb := s.Proxy(t).Client(t, func(o *redis.UniversalOptions) { o.PoolSize = 50 })
 		v := &valve{}
 		rdb.AddHook(v)
-		c := newClient(t, rdb, timeout)
+		c := newClient(t, rdb, time.Hour)
 		loaded(t, rdb, incrScript)
 		v.take()
 		v.close(true)
@@ -167,7 +167,7 @@ func wantSent(t *testing.T, v *valve, want ...string) {
 // Calls that queue share one round trip, in the order in which they came, and a
 // batch keeps its order in it. Then the lane is empty, and calls go alone again.
 func TestLaneOrder(t *testing.T) {
-	laned(t, time.Hour, func(t *testing.T, c *Client, v *valve, _ redis.UniversalClient) {
+	laned(t, func(t *testing.T, c *Client, v *valve, _ redis.UniversalClient) {
 		var wg sync.WaitGroup
 		do := func(cmds ...*Cmd) {
 			start(&wg, func() {
@@ -203,7 +203,7 @@ func TestLaneOrder(t *testing.T) {
 
 // A GET is sent once for all who wait for it, and each has bytes of its own.
 func TestLaneIdenticalGets(t *testing.T) {
-	laned(t, time.Hour, func(t *testing.T, c *Client, v *valve, direct redis.UniversalClient) {
+	laned(t, func(t *testing.T, c *Client, v *valve, direct redis.UniversalClient) {
 		if err := direct.MSet(t.Context(), "k", "value of k", "l", "value of l").Err(); err != nil {
 			t.Fatal(err)
 		}
@@ -240,7 +240,7 @@ func TestLaneIdenticalGets(t *testing.T) {
 // Who comes after a pipeline was closed gets nothing of it: what he asks for may
 // have been changed since the server answered.
 func TestLaneMembership(t *testing.T) {
-	laned(t, time.Hour, func(t *testing.T, c *Client, v *valve, direct redis.UniversalClient) {
+	laned(t, func(t *testing.T, c *Client, v *valve, direct redis.UniversalClient) {
 		set := func(value string) {
 			if err := direct.Set(t.Context(), "k", value, 0).Err(); err != nil {
 				t.Fatal(err)
@@ -273,7 +273,7 @@ func TestLaneMembership(t *testing.T) {
 // While a pipeline stalls the next ones go out on other connections, and fewer
 // and fewer of them.
 func TestLaneStalls(t *testing.T) {
-	laned(t, time.Hour, func(t *testing.T, c *Client, v *valve, _ redis.UniversalClient) {
+	laned(t, func(t *testing.T, c *Client, v *valve, _ redis.UniversalClient) {
 		var wg sync.WaitGroup
 		begun := time.Now()
 		var stamps []time.Duration
@@ -307,7 +307,7 @@ func TestLaneStalls(t *testing.T) {
 // Who leaves the queue is not sent, and knows it. A pipeline that all have left
 // is cancelled.
 func TestLaneLeaving(t *testing.T) {
-	laned(t, time.Hour, func(t *testing.T, c *Client, v *valve, direct redis.UniversalClient) {
+	laned(t, func(t *testing.T, c *Client, v *valve, direct redis.UniversalClient) {
 		var wg sync.WaitGroup
 		start(&wg, func() { _ = c.Do(t.Context(), c.Budget(), Get("first")) })
 		ctx, cancel := context.WithCancel(t.Context())
@@ -331,7 +331,7 @@ func TestLaneLeaving(t *testing.T) {
 		}
 	})
 	t.Run("all", func(t *testing.T) {
-		laned(t, time.Hour, func(t *testing.T, c *Client, v *valve, direct redis.UniversalClient) {
+		laned(t, func(t *testing.T, c *Client, v *valve, direct redis.UniversalClient) {
 			var wg sync.WaitGroup
 			start(&wg, func() { _ = c.Do(t.Context(), c.Budget(), Get("first")) })
 			ctx, cancel := context.WithCancel(t.Context())
@@ -354,7 +354,7 @@ func TestLaneLeaving(t *testing.T) {
 
 // Large calls go by themselves: they would hold up the others.
 func TestLaneLarge(t *testing.T) {
-	laned(t, time.Hour, func(t *testing.T, c *Client, v *valve, _ redis.UniversalClient) {
+	laned(t, func(t *testing.T, c *Client, v *valve, _ redis.UniversalClient) {
 		var wg sync.WaitGroup
 		start(&wg, func() { _ = c.Do(t.Context(), c.Budget(), Get("first")) })
 		many := func(n int) (cmds []*Cmd) {
@@ -378,7 +378,7 @@ func TestLaneLarge(t *testing.T) {
 
 // A pipeline is bounded, and who came first goes first.
 func TestLaneBatch(t *testing.T) {
-	laned(t, time.Hour, func(t *testing.T, c *Client, v *valve, _ redis.UniversalClient) {
+	laned(t, func(t *testing.T, c *Client, v *valve, _ redis.UniversalClient) {
 		// As many as make two pipelines may all be under way.
 		var wg sync.WaitGroup
 		start(&wg, func() { _ = c.Do(t.Context(), c.Budget(), Get("first")) })
@@ -412,8 +412,10 @@ func TestLaneErrors(t *testing.T) {
 		w := watched(c.rdb)
 		tag := "{" + redistest.Prefix(t) + "}" // one node
 		sum := NewScript("return redis.call('incrby', KEYS[1], ARGV[1]) -- " + tag)
-		var acked int64
-		crowd(t, 64, func(i int) {
+		if err := c.Do(t.Context(), c.Budget(), Command(tag, "set", tag+"s", "x")); err != nil {
+			t.Fatal(err)
+		}
+		crowd(64, func(i int) {
 			switch i % 4 {
 			case 0:
 				wantKind(t, "Do(LPUSH) on a string", c.Do(t.Context(), c.Budget(), Command(tag, "lpush", tag+"s", "x")), Refused)
@@ -435,14 +437,9 @@ func TestLaneErrors(t *testing.T) {
 					t.Errorf("Do(SET) = %v, %v, want OK, nil", cmd.Val(), err)
 				}
 			}
-		}, func() { // first
-			if err := c.Do(t.Context(), c.Budget(), Command(tag, "set", tag+"s", "x")); err != nil {
-				t.Fatal(err)
-			}
 		})
-		acked = 16 * crowdRounds
-		if n := count(t, c.rdb, tag+"n"); n != acked {
-			t.Errorf("the script was executed %d times, want %d", n, acked)
+		if n, want := count(t, c.rdb, tag+"n"), int64(16*crowdRounds); n != want {
+			t.Errorf("the script was executed %d times, want %d", n, want)
 		}
 		if n := w.sent("eval "); n == 0 {
 			t.Error("the script was never sent as source")
@@ -453,9 +450,7 @@ func TestLaneErrors(t *testing.T) {
 const crowdRounds = 20
 
 // crowd has n callers make calls at the same time, some rounds each.
-func crowd(t *testing.T, n int, call func(i int), first func()) {
-	t.Helper()
-	first()
+func crowd(n int, call func(i int)) {
 	var wg sync.WaitGroup
 	for i := range n {
 		wg.Go(func() {
@@ -497,9 +492,8 @@ func TestLaneAtMostOnce(t *testing.T) {
 				}
 			}
 		})
-		crowd(t, 64, func(i int) {
+		crowd(64, func(i int) {
 			key := all[i%len(all)]
-			// Every call has a breaker of its own mind: what fails as unavailable was not executed.
 			err := c.Do(t.Context(), c.Budget(), incr(key))
 			mu.Lock()
 			defer mu.Unlock()
@@ -508,11 +502,11 @@ func TestLaneAtMostOnce(t *testing.T) {
 				acked[key]++
 			case UnknownOutcome:
 				unknown[key]++
-			case Unavailable:
+			case Unavailable: // not executed
 			default:
 				t.Errorf("Do(INCR) = %v", err)
 			}
-		}, func() {})
+		})
 		close(done)
 		faults.Wait()
 		var total, doubt int64

@@ -77,30 +77,59 @@ func TestMergeRefused(t *testing.T) {
 	}
 }
 
+// Nor the others who asked for the same, when they share a pipeline.
+func TestMergeRefusedShared(t *testing.T) {
+	t.Parallel()
+	redistest.EachOf(t, []redistest.Topology{redistest.Standalone}, func(t *testing.T, s *redistest.Server) {
+		prefix := redistest.Prefix(t)
+		admin := s.Client(t)
+		if err := admin.Do(t.Context(), "acl", "setuser", prefix, "on", ">pw", "~"+prefix+"*", "+@all").Err(); err != nil {
+			t.Fatal(err)
+		}
+		if err := admin.Set(t.Context(), prefix, "v", 0).Err(); err != nil {
+			t.Fatal(err)
+		}
+		c := newClient(t, s.Client(t, func(o *redis.UniversalOptions) { o.Username, o.Password = prefix, "pw" }), patience)
+		crowd(64, func(i int) {
+			if i%8 == 0 {
+				wantKind(t, "GET of a key that may not be read", c.Do(t.Context(), c.Budget(), Get("other")), Refused)
+				return
+			}
+			cmd := Get(prefix)
+			if err := c.Do(t.Context(), c.Budget(), cmd); err != nil || cmd.Text() != "v" {
+				t.Errorf("GET beside it = %q, %v, want v", cmd.Text(), err)
+			}
+		})
+	})
+}
+
 // An MGET whose reply is lost is sent again.
 func TestMergeLost(t *testing.T) {
 	t.Parallel()
-	s := redistest.Private(t, redistest.Miniredis)
-	if err := s.Client(t).MSet(t.Context(), "k", "v", "l", "w").Err(); err != nil {
-		t.Fatal(err)
-	}
-	p := s.Proxy(t)
-	c := newClient(t, p.Client(t), patience)
-	var lost atomic.Int64
-	p.DropRepliesTo(func(request []byte) bool {
-		if redistest.Command("mget")(request) {
-			lost.Add(1)
-			return true
+	redistest.EachOf(t, []redistest.Topology{redistest.Miniredis, redistest.Standalone}, func(t *testing.T, s *redistest.Server) {
+		t.Parallel()
+		k, l := redistest.Prefix(t), redistest.Prefix(t)
+		if err := s.Client(t).MSet(t.Context(), k, "v", l, "w").Err(); err != nil {
+			t.Fatal(err)
 		}
-		return false
-	}, 2)
-	cmds := []*Cmd{Get("k"), Get("l")}
-	if err := c.DoAll(t.Context(), c.Budget(), cmds); err != nil || cmds[0].Text() != "v" || cmds[1].Text() != "w" {
-		t.Errorf("DoAll = %v, with %q and %q, want v and w", err, cmds[0].Text(), cmds[1].Text())
-	}
-	if lost.Load() != 2 {
-		t.Errorf("%d replies were lost, want 2", lost.Load())
-	}
+		p := s.Proxy(t)
+		c := newClient(t, p.Client(t), patience)
+		var lost atomic.Int64
+		p.DropRepliesTo(func(request []byte) bool {
+			if redistest.Command("mget")(request) {
+				lost.Add(1)
+				return true
+			}
+			return false
+		}, 2)
+		cmds := []*Cmd{Get(k), Get(l)}
+		if err := c.DoAll(t.Context(), c.Budget(), cmds); err != nil || cmds[0].Text() != "v" || cmds[1].Text() != "w" {
+			t.Errorf("DoAll = %v, with %q and %q, want v and w", err, cmds[0].Text(), cmds[1].Text())
+		}
+		if lost.Load() != 2 {
+			t.Errorf("%d replies were lost, want 2", lost.Load())
+		}
+	})
 }
 
 // What is not a string looks like nothing in a merged batch.
