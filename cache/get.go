@@ -13,7 +13,7 @@ import (
 
 var (
 	errReply = errors.New("cache: unexpected reply")
-	errLate  = errors.New("the server's clock does not agree with itself")
+	errLate  = errors.New("it would have been stored too late by the server's clock")
 )
 
 // get brings the value of key to accept, from Redis or from src. accept decodes:

@@ -1,11 +1,7 @@
 package cache
 
 import (
-	"bytes"
 	"context"
-	"fmt"
-	"io"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -98,83 +94,4 @@ func (m meddle) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 
 func (meddle) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
 	return next
-}
-
-// isLease reports whether a command asks for a lease.
-func isLease(cmd redis.Cmder) bool {
-	text := fmt.Append(nil, cmd.Args()...)
-	return requestsOf(leaseSource)(text) || bytes.Contains(text, []byte(leaseSource))
-}
-
-func lose(cmd redis.Cmder) error {
-	cmd.SetErr(io.EOF)
-	return io.EOF
-}
-
-// A request for a lease is lost, and so asked again. The lease is removed by a
-// Delete. Then the first request arrives after all: that must not give the lease
-// back to its holder.
-func TestLateLeaseRequest(t *testing.T) {
-	t.Parallel()
-	redistest.Each(t, func(t *testing.T, s *redistest.Server) {
-		prefix := redistest.Prefix(t)
-		rdb, plain := s.Client(t), s.Client(t)
-		a, b := newCache(t, rdb, Options{Prefix: prefix}), newCache(t, plain, Options{Prefix: prefix})
-		wants(t, a, "warm", returns(new(atomic.Int64), "v"), "v")
-		var late []any
-		rdb.AddHook(meddle(func(cmd redis.Cmder, send func() error) error {
-			if late == nil && isLease(cmd) {
-				late = cmd.Args()
-				return lose(cmd)
-			}
-			return send()
-		}))
-		g := newGate()
-		old := begin(t.Context(), a, "k", g.load("old", nil))
-		<-g.began
-		if err := b.Delete(t.Context(), "k"); err != nil {
-			t.Fatal(err)
-		}
-		if err := plain.Do(t.Context(), late...).Err(); err != nil {
-			t.Fatal(err)
-		}
-		close(g.open)
-		(<-old).wants(t, "k", "old") // for a caller from before the Delete
-		eventually(t, "the fill", func() bool { st := a.Stats(); return st.Refused+st.Stored == 2 })
-		peeks(t, b, "k", "")
-	})
-}
-
-// A lease was given, the reply is lost, and asking again is refused: the lease does
-// not stay for its term with nobody who loads.
-func TestLeaseRequestFails(t *testing.T) {
-	t.Parallel()
-	redistest.Each(t, func(t *testing.T, s *redistest.Server) {
-		prefix := redistest.Prefix(t)
-		rdb := s.Client(t)
-		a, b := newCache(t, rdb, Options{Prefix: prefix}), newCache(t, s.Client(t), Options{Prefix: prefix})
-		wants(t, a, "warm", returns(new(atomic.Int64), "v"), "v")
-		wants(t, b, "warm", mustNotLoad(t), "v")
-		var n atomic.Int64
-		rdb.AddHook(meddle(func(cmd redis.Cmder, send func() error) error {
-			switch {
-			case !isLease(cmd):
-				return send()
-			case n.Add(1) > 1:
-				cmd.SetErr(refusal("MISCONF no disk"))
-				return cmd.Err()
-			}
-			if err := send(); err != nil { // the node lacks the script
-				n.Store(0)
-				return err
-			}
-			return lose(cmd)
-		}))
-		wants(t, a, "k", returns(new(atomic.Int64), "a"), "a")
-		o := call(t.Context(), b, "k", returns(new(atomic.Int64), "b"))
-		o.wants(t, "k", "b")
-		if o.took > leaseTerm/2 {
-			t.Errorf("another process waited %v for a lease that nobody had", o.took)
-		}
-	})
 }
