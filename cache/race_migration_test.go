@@ -8,9 +8,6 @@ import (
 	"github.com/freshet-go/freshet/internal/redistest"
 )
 
-// slowness is how much longer a schedule takes in which a slot moves.
-const slowness = 10
-
 // mover migrates the slot of a key, in steps that other goroutines may come
 // between. It works outside of bubbles: it waits for servers by real time.
 type mover struct {
@@ -69,7 +66,7 @@ func (m *mover) migrate(r *race) {
 func TestRaceMigration(t *testing.T) {
 	redistest.EachPrivate(t, []redistest.Topology{redistest.Cluster}, func(t *testing.T, s *redistest.Server) {
 		m := newMover(t)
-		runRaces(t, schedules(t, 400)/slowness, func(t *testing.T, keys []string) (h *history, serveStale bool) {
+		runRaces(t, schedules(t, 40, 0.005), func(t *testing.T, keys []string) (h *history, serveStale bool) {
 			synctest.Test(t, func(t *testing.T) {
 				r := newRace(s, "race", keys)
 				h, serveStale = r.h, r.serveStale()

@@ -185,7 +185,7 @@ func TestRaceProcesses(t *testing.T) {
 
 func raceProcesses(t *testing.T, s *redistest.Server, staleFor time.Duration) {
 	began := time.Now()
-	calls := schedules(t, 100) * 10
+	calls := 10 * schedules(t, 100, 0.01) // of each process
 	prefix := redistest.Prefix(t)
 	var ps []*process
 	for i := range 3 {

@@ -5,6 +5,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"os"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"sync"
@@ -29,14 +30,14 @@ import (
 // sender has given up and gone on; slots of a cluster move.
 
 // schedules is how many random schedules a test runs: a sample, unless
-// FRESHET_SCHEDULES says otherwise.
-func schedules(t *testing.T, sample int) int {
+// FRESHET_SCHEDULES says how many are to be run in all, of which this is a share.
+func schedules(t *testing.T, sample int, share float64) int {
 	if s := os.Getenv("FRESHET_SCHEDULES"); s != "" {
 		n, err := strconv.Atoi(s)
 		if err != nil {
 			t.Fatalf("FRESHET_SCHEDULES: %v", err)
 		}
-		return n
+		return int(share * float64(n))
 	}
 	return sample
 }
@@ -330,24 +331,32 @@ func runRaces(t *testing.T, n int, one func(t *testing.T, keys []string) (h *his
 }
 
 func TestRaceSchedules(t *testing.T) {
-	run := func(t *testing.T, n int, server func(testing.TB) *redistest.Server, prefix string) {
-		runRaces(t, n, func(t *testing.T, keys []string) (h *history, serveStale bool) {
-			synctest.Test(t, func(t *testing.T) {
-				r := newRace(server(t), prefix, keys)
-				h, serveStale = r.h, r.serveStale()
-				r.run(t)
-			})
-			return h, serveStale
-		})
-	}
-	t.Run("miniredis", func(t *testing.T) { run(t, schedules(t, 500), redistest.Mini, "race") })
-	on := []redistest.Topology{redistest.Standalone, redistest.Cluster}
-	redistest.EachOf(t, on, func(t *testing.T, s *redistest.Server) {
-		n := 400
-		if len(s.Addrs()) > 1 {
-			n = 100
+	percent := debug.SetGCPercent(800) // clients and servers come and go
+	t.Cleanup(func() { debug.SetGCPercent(percent) })
+	redistest.EachOf(t, []redistest.Topology{redistest.Miniredis, redistest.Standalone, redistest.Cluster}, func(t *testing.T, s *redistest.Server) {
+		n := schedules(t, 400, 0.4)
+		server := func(testing.TB) *redistest.Server { return s }
+		switch s.Topology() {
+		case redistest.Miniredis:
+			server = redistest.Mini // in whose bubble its time passes
+		case redistest.Cluster:
+			n = schedules(t, 100, 0.2)
 		}
-		run(t, schedules(t, n), func(testing.TB) *redistest.Server { return s }, redistest.Prefix(t))
+		const shards = 4 // a schedule does one thing at a time
+		for shard := range shards {
+			t.Run(strconv.Itoa(shard), func(t *testing.T) {
+				t.Parallel()
+				prefix := redistest.Prefix(t)
+				runRaces(t, n/shards, func(t *testing.T, keys []string) (h *history, serveStale bool) {
+					synctest.Test(t, func(t *testing.T) {
+						r := newRace(server(t), prefix, keys)
+						h, serveStale = r.h, r.serveStale()
+						r.run(t)
+					})
+					return h, serveStale
+				})
+			})
+		}
 	})
 }
 
