@@ -130,7 +130,7 @@ func TestReadOnly(t *testing.T) {
 		for range 5 {
 			o := call(t.Context(), c, "new", returns(new(atomic.Int64), "w"))
 			o.wants(t, "new", "w")
-			if o.took > patience+150*time.Millisecond {
+			if o.took > patience+slack {
 				t.Errorf("GetOrLoad took %v, want %v at most", o.took, patience)
 			}
 		}

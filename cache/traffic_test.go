@@ -163,7 +163,7 @@ func (f *traffic) end() {
 // for a busy machine.
 func (f *traffic) longestAtMost(d time.Duration) {
 	f.t.Helper()
-	if took := time.Duration(f.longest.Load()); took > d+500*time.Millisecond {
+	if took := time.Duration(f.longest.Load()); took > d+slack {
 		f.t.Errorf("a read took %v, want %v at most", took, d)
 	}
 }

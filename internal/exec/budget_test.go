@@ -134,7 +134,7 @@ func TestBudgetIsASum(t *testing.T) {
 		err = c.Do(t.Context(), b, Get("k"))
 	}
 	wantKind(t, "Do(GET)", err, Unavailable)
-	if d := time.Since(start); d > 2*time.Second || calls < 2 {
+	if d := time.Since(start); d > time.Second+slack || calls < 2 {
 		t.Errorf("%d calls of 300ms took %v of a budget of 1s", calls, d)
 	}
 	if b.Left() != 0 {
@@ -209,7 +209,7 @@ func TestOnePausedMaster(t *testing.T) {
 	start := time.Now()
 	err := c.DoAll(t.Context(), c.Budget(), cmds)
 	wantKind(t, "DoAll", err, Unavailable)
-	if d := time.Since(start); d > 200*time.Millisecond {
+	if d := time.Since(start); d > 100*time.Millisecond+slack {
 		t.Errorf("DoAll took %v, want 100ms", d)
 	}
 	for i, key := range all {

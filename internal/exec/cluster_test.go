@@ -69,24 +69,26 @@ func TestDeadCluster(t *testing.T) {
 							err = c.DoAll(t.Context(), c.Budget(), []*Cmd{incr(key), incr(all[0])})
 						}
 						wantKind(t, "the first INCR", err, Unavailable)
-						if d := time.Since(start); d > 200*time.Millisecond {
+						if d := time.Since(start); d > 100*time.Millisecond+slack {
 							t.Errorf("the first INCR took %v, want 100ms", d)
 						}
 					})
 				}
 				wg.Wait()
-				start := time.Now()
-				wantKind(t, "a later INCR", c.Do(t.Context(), c.Budget(), incr(all[0])), Unavailable)
-				if d := time.Since(start); d > 20*time.Millisecond {
-					t.Errorf("a later INCR took %v, want at most 1ms", d)
+				var late []time.Duration
+				for range 10 {
+					start := time.Now()
+					wantKind(t, "a later INCR", c.Do(t.Context(), c.Budget(), incr(all[0])), Unavailable)
+					late = append(late, time.Since(start))
 				}
+				overruns(t, "later INCRs", late)
 				ctx, cancel := context.WithCancel(t.Context())
 				cancel()
 				wantKind(t, "INCR with an ended context", c.Do(ctx, c.Budget(), incr(all[0])), Canceled)
 				set(p, false)
 				d := recovery(t, c, all[0])
 				t.Logf("recovered in %v", d)
-				if d > 1100*time.Millisecond {
+				if d > time.Second+slack {
 					t.Errorf("recovered in %v, want 1s", d)
 				}
 			})
@@ -117,14 +119,14 @@ func TestFirstUseWithPausedMaster(t *testing.T) {
 			if err := c.Do(t.Context(), c.Budget(), Get(key)); err != redis.Nil {
 				t.Errorf("Do(GET) = %v, want redis.Nil", err)
 			}
-			if d := time.Since(start); d > 500*time.Millisecond {
+			if d := time.Since(start); d > slack {
 				t.Errorf("Do(GET) took %v", d)
 			}
 		}
 	}
 	t.Logf("the first success came after %v", took)
 	for _, d := range took {
-		if d > time.Second {
+		if d > time.Second+slack {
 			t.Errorf("the first success came after %v, want 1s", d)
 		}
 	}
@@ -182,7 +184,7 @@ func TestMasterKilledLong(t *testing.T) {
 				}
 				wg.Wait()
 				t.Logf("elected %v after the death, recovered %v after that", elected.Sub(died), recovered.Sub(elected))
-				if d := recovered.Sub(elected); d > time.Second {
+				if d := recovered.Sub(elected); d > time.Second+slack {
 					t.Errorf("recovered %v after the election, want 1s", d)
 				}
 			})
@@ -256,7 +258,7 @@ func TestSlotMigration(t *testing.T) {
 	if !IsTryAgain(err) || KindOf(err) != Unavailable {
 		t.Errorf("Do(MGET) that can be split = %v, want TRYAGAIN, unavailable", err)
 	}
-	if d := time.Since(start); d > 100*time.Millisecond {
+	if d := time.Since(start); d > slack {
 		t.Errorf("Do(MGET) that can be split took %v, want it at once", d)
 	}
 	err = c.Do(t.Context(), NewBudget(200*time.Millisecond), mget())

@@ -30,6 +30,9 @@ func long(t *testing.T) {
 // patience bounds the waits for what must come but need not come soon.
 const patience = 10 * time.Second
 
+// slack is what a machine that does other things may add to any wait.
+const slack = 500 * time.Millisecond
+
 // eventually waits until a condition holds.
 func eventually(t *testing.T, what string, holds func() bool) {
 	t.Helper()
@@ -184,7 +187,7 @@ func overruns(t testing.TB, what string, late []time.Duration) {
 	if best > 10*time.Millisecond {
 		t.Errorf("%s: the best of %d calls came back %v late, want at most 10ms", what, len(late), best)
 	}
-	if worst > 500*time.Millisecond {
-		t.Errorf("%s: the worst of %d calls came back %v late, want at most 500ms", what, len(late), worst)
+	if worst > slack {
+		t.Errorf("%s: the worst of %d calls came back %v late, want at most %v", what, len(late), worst, slack)
 	}
 }
