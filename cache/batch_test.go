@@ -90,7 +90,7 @@ func TestFillOutcomeUnknown(t *testing.T) {
 		p := s.Proxy(t)
 		a := newCache(t, p.Client(t), Options{Prefix: prefix, Timeout: 200 * time.Millisecond})
 		b := newCache(t, s.Client(t), Options{Prefix: prefix})
-		worksAgain(t, a, 20*time.Second)
+		worksAgain(t, a)
 		g := newGate()
 		first := begin(t.Context(), a, "k", g.load("old", nil))
 		<-g.began

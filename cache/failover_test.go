@@ -39,7 +39,7 @@ func TestFailover(t *testing.T) {
 			}()
 		}
 		s.Failover(t)
-		worksAgain(t, cs[0], 20*time.Second)
+		worksAgain(t, cs[0])
 		close(stop)
 		for range cs {
 			longest := <-done

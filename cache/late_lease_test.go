@@ -223,7 +223,7 @@ func TestUnknownLeaseIsReleased(t *testing.T) {
 					}
 					eventually(t, "the value is stale", func() bool { return a.state(t, "k") == "stale" })
 				}
-				worksAgain(t, a, 20*time.Second) // with scripts known and connections made
+				worksAgain(t, a) // with scripts known and connections made
 				h := &lostThen{match: isScript(test.source)}
 				if test.hangs {
 					h.hang = make(chan struct{})

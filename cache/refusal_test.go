@@ -77,7 +77,7 @@ func TestOutOfMemory(t *testing.T) {
 			t.Errorf("OnError(%v), Dropped %d, want an OOM error and 1", err, d.Stats().Dropped)
 		}
 		do(t, s, "config", "set", "maxmemory", 0)
-		worksAgain(t, c, 10*time.Second)
+		worksAgain(t, c)
 	})
 }
 

@@ -32,11 +32,11 @@ func TestTLS(t *testing.T) {
 		}
 		c := newCache(t, s.Client(t, secure), Options{Timeout: patience})
 		do(t, s, "config", "rewrite") // for the restart
-		worksAgain(t, c, 20*time.Second)
+		worksAgain(t, c)
 		s.Kill(t)
 		outage(t, c)
 		s.Restart(t)
-		worksAgain(t, c, 20*time.Second)
+		worksAgain(t, c)
 		// Who does not trust the server gets what he loads.
 		doubts := newCache(t, s.Client(t, func(o *redis.UniversalOptions) {
 			o.Addrs, o.TLSConfig = []string{addr}, &tls.Config{RootCAs: x509.NewCertPool(), MinVersion: tls.VersionTLS12}

@@ -8,8 +8,9 @@ import (
 	"time"
 )
 
-// faultPatience bounds the wait for the effect of a fault or its repair.
-const faultPatience = 20 * time.Second
+// faultPatience bounds the wait for the effect of a fault or its repair: more than
+// the half minute for which a sentinel does nothing if its machine was too busy.
+const faultPatience = time.Minute
 
 // MasterOf returns the address of the master that holds key. On topologies
 // with one master, key does not matter.
