@@ -170,8 +170,8 @@ func TestServerErrors(t *testing.T) {
 					}
 				})
 				w := watched(rdb)
-				timeout := 100 * time.Millisecond
-				if test.again { // for some attempts on a busy machine, too
+				timeout := patience
+				if test.again { // until then
 					timeout = slack
 				}
 				c := newClient(t, rdb, timeout)
