@@ -81,7 +81,7 @@ func TestBreaker(t *testing.T) {
 			rdb, stop, resume := outage(t)
 			c := newClient(t, rdb, 100*time.Millisecond)
 			key := redistest.Prefix(t)
-			if err := c.Do(t.Context(), c.Budget(), Get(key)); err != redis.Nil {
+			if err := c.Do(t.Context(), NewBudget(patience), Get(key)); err != redis.Nil {
 				t.Fatalf("Do(GET) = %v, want redis.Nil", err)
 			}
 			var took []time.Duration
@@ -126,7 +126,7 @@ func TestBreakerUnderLoad(t *testing.T) {
 			rdb, stop, resume := outage(t, func(o *redis.UniversalOptions) { o.PoolSize = 4 })
 			c := newClient(t, rdb, 300*time.Millisecond)
 			key := redistest.Prefix(t)
-			if err := c.Do(t.Context(), c.Budget(), Get(key)); err != redis.Nil {
+			if err := c.Do(t.Context(), NewBudget(patience), Get(key)); err != redis.Nil {
 				t.Fatalf("Do(GET) = %v, want redis.Nil", err)
 			}
 			stop()
@@ -270,7 +270,7 @@ func TestProbesNeedCallers(t *testing.T) {
 		rdb := p.Client(t)
 		w := watched(rdb)
 		c := newClient(t, rdb, 100*time.Millisecond)
-		if err := c.Do(t.Context(), c.Budget(), Get("k")); err != redis.Nil {
+		if err := c.Do(t.Context(), NewBudget(patience), Get("k")); err != redis.Nil {
 			t.Fatalf("Do(GET) = %v, want redis.Nil", err)
 		}
 		p.Blackhole(true)

@@ -75,7 +75,7 @@ func TestBudget(t *testing.T) {
 			for end, e := range ends {
 				for range 2 * rounds {
 					c := newClient(t, b.rdb, patience)
-					if err := c.Do(t.Context(), c.Budget(), incr(key)); err != nil {
+					if err := c.Do(t.Context(), NewBudget(patience), incr(key)); err != nil {
 						t.Fatalf("Do(INCR) = %v, want nil", err)
 					}
 					c.timeout = e.timeout
@@ -287,7 +287,7 @@ func TestLeftInTheQueue(t *testing.T) {
 		loaded(t, direct, incrScript)
 		c := newClient(t, rdb, patience)
 		first, queued, last := redistest.Prefix(t), redistest.Prefix(t), redistest.Prefix(t)
-		if err := c.Do(t.Context(), c.Budget(), Get(first)); err != redis.Nil {
+		if err := c.Do(t.Context(), NewBudget(patience), Get(first)); err != redis.Nil {
 			t.Fatalf("Do(GET) = %v, want redis.Nil", err)
 		}
 		p.Blackhole(true)

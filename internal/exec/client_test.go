@@ -104,7 +104,7 @@ func TestClosedClient(t *testing.T) {
 			rdb := s.Client(t)
 			c := newClient(t, rdb, patience)
 			if used {
-				if err := c.Do(t.Context(), c.Budget(), Get("k")); err != redis.Nil {
+				if err := c.Do(t.Context(), NewBudget(patience), Get("k")); err != redis.Nil {
 					t.Fatalf("Do(GET) = %v, want redis.Nil", err)
 				}
 			}

@@ -147,7 +147,7 @@ func TestMasterKilledLong(t *testing.T) {
 				c := newClient(t, rdb, 250*time.Millisecond)
 				key := redistest.Prefix(t)
 				old := s.MasterOf(t, key)
-				if err := c.Do(t.Context(), c.Budget(), incr(key)); err != nil {
+				if err := c.Do(t.Context(), NewBudget(patience), incr(key)); err != nil {
 					t.Fatalf("Do(INCR) = %v, want nil", err)
 				}
 				stop(s, t, key)
@@ -237,7 +237,7 @@ func TestSlotMigration(t *testing.T) {
 	tag := "{" + redistest.Prefix(t) + "}"
 	a, b := tag+"a", tag+"b"
 	for _, key := range []string{a, b} {
-		if err := c.Do(t.Context(), c.Budget(), incr(key)); err != nil {
+		if err := c.Do(t.Context(), NewBudget(patience), incr(key)); err != nil {
 			t.Fatalf("Do(INCR) = %v, want nil", err)
 		}
 	}
@@ -296,7 +296,7 @@ func TestNodeComesBack(t *testing.T) {
 		rdb := s.Client(t).(*redis.ClusterClient)
 		c := newClient(t, rdb, 100*time.Millisecond)
 		key := redistest.Prefix(t)
-		if err := c.Do(t.Context(), c.Budget(), Get(key)); err != redis.Nil {
+		if err := c.Do(t.Context(), NewBudget(patience), Get(key)); err != redis.Nil {
 			t.Fatalf("Do(GET) = %v, want redis.Nil", err)
 		}
 		n, ok := c.nodes.of(key)

@@ -531,7 +531,7 @@ func TestLaneBudget(t *testing.T) {
 	s := redistest.Private(t, redistest.Standalone)
 	const bound = 50 * time.Millisecond
 	c := newClient(t, s.Client(t), patience)
-	if err := c.Do(t.Context(), c.Budget(), incr("k")); err != nil {
+	if err := c.Do(t.Context(), NewBudget(patience), incr("k")); err != nil {
 		t.Fatalf("Do(INCR) = %v, want nil", err)
 	}
 	s.Pause(t)

@@ -162,7 +162,7 @@ func TestPassingErrors(t *testing.T) {
 			c := newClient(t, s.Client(t), 2*time.Second)
 			key := redistest.Prefix(t)
 			for range 2 { // a connection, and the script
-				if err := c.Do(t.Context(), c.Budget(), incr(key)); err != nil {
+				if err := c.Do(t.Context(), NewBudget(patience), incr(key)); err != nil {
 					t.Fatalf("Do(INCR) = %v, want nil", err)
 				}
 			}
@@ -209,7 +209,7 @@ func TestRefusedThenOpen(t *testing.T) {
 		p := s.Proxy(t)
 		c := newClient(t, p.Client(t), 5*time.Second)
 		key := redistest.Prefix(t)
-		if err := c.Do(t.Context(), c.Budget(), incr(key)); err != nil {
+		if err := c.Do(t.Context(), NewBudget(patience), incr(key)); err != nil {
 			t.Fatalf("Do(INCR) = %v, want nil", err)
 		}
 		for _, batch := range []int{1, 3} {

@@ -20,7 +20,7 @@ func TestWorkers(t *testing.T) {
 	c := newClient(t, s.Client(t), patience)
 	eventually(t, "the workers of earlier tests have ended", func() bool { return workerCount() == 0 })
 	for range 500 {
-		if err := c.Do(t.Context(), c.Budget(), incr("k")); err != nil {
+		if err := c.Do(t.Context(), NewBudget(patience), incr("k")); err != nil {
 			t.Fatalf("Do(INCR) = %v, want nil", err)
 		}
 	}
