@@ -17,12 +17,16 @@ const (
 	probeHangs = 750 * time.Millisecond
 )
 
+// epoch is some moment, from which the monotonic clock is counted.
+var epoch = time.Now()
+
 // breaker is the memory of a node's health. It is open from the third
 // connection failure in a row until a command or a probe is answered in time.
 // It has no goroutine: a call that finds it open fails, and starts a probe if
 // one is due.
 type breaker struct {
 	failures atomic.Int32
+	answered atomic.Int64 // when a command was last, in nanoseconds since epoch; zero: none yet
 
 	mu    sync.Mutex
 	cause error     // of the latest failure
@@ -31,10 +35,22 @@ type breaker struct {
 
 func (b *breaker) isOpen() bool { return b.failures.Load() >= breakerTrips }
 
+// succeeded takes that a command or a probe was answered in time.
 func (b *breaker) succeeded() {
+	b.answered.Store(int64(time.Since(epoch)))
 	if b.failures.Load() != 0 {
 		b.failures.Store(0)
 	}
+}
+
+// abandoned takes that a caller left after the given wait without an answer. If
+// others had one in the meantime it was the connection, or what was asked for.
+func (b *breaker) abandoned(waited time.Duration) (blamed bool) {
+	if last := time.Duration(b.answered.Load()); last != 0 && time.Since(epoch)-last < waited/2 {
+		return false
+	}
+	b.failed(errNoAnswer)
+	return true
 }
 
 func (b *breaker) failed(cause error) {

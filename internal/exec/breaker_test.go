@@ -3,6 +3,7 @@ package exec
 import (
 	"context"
 	"errors"
+	"net"
 	"slices"
 	"sync"
 	"testing"
@@ -193,6 +194,102 @@ func TestImpatientCallers(t *testing.T) {
 	if err := c.Do(t.Context(), c.Budget(), Get("k")); err != redis.Nil {
 		t.Errorf("Do(GET) = %v, want redis.Nil", err)
 	}
+}
+
+// hangsOn is a hook under which GETs of one key are not answered until it is closed.
+type hangsOn struct {
+	key string
+	let chan struct{}
+}
+
+func (h hangsOn) DialHook(next redis.DialHook) redis.DialHook { return next }
+func (h hangsOn) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
+}
+func (h hangsOn) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		if args := cmd.Args(); len(args) > 1 && args[1] == h.key {
+			<-h.let
+		}
+		return next(ctx, cmd)
+	}
+}
+
+// Some callers get no answer in the very moment, as those do who share a connection
+// that has died, while others do: the breaker stays closed. When nobody does it
+// opens.
+func TestSomeConnectionsHang(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := redistest.Mini(t)
+		rdb := s.Client(t)
+		h := hangsOn{"dead", make(chan struct{})}
+		rdb.AddHook(h)
+		c := newClient(t, rdb, 100*time.Millisecond)
+		hang := func() {
+			var wg sync.WaitGroup
+			for range 2 * breakerTrips {
+				wg.Go(func() {
+					wantKind(t, "Do(GET) without an answer", c.Do(t.Context(), c.Budget(), Get("dead")), Unavailable)
+				})
+			}
+			wg.Wait()
+		}
+		done := make(chan struct{})
+		var others sync.WaitGroup
+		others.Go(func() {
+			for {
+				select {
+				case <-done:
+					return
+				case <-time.After(30 * time.Millisecond):
+				}
+				if err := c.Do(t.Context(), c.Budget(), Get("k")); err != redis.Nil {
+					t.Errorf("Do(GET) = %v, want redis.Nil", err)
+				}
+			}
+		})
+		time.Sleep(30 * time.Millisecond)
+		hang()
+		if n, _ := c.nodes.of("k"); n.breaker.isOpen() {
+			t.Error("the breaker is open although others were answered")
+		}
+		close(done)
+		others.Wait()
+		hang()
+		if n, _ := c.nodes.of("k"); !n.breaker.isOpen() {
+			t.Error("the breaker is closed although nobody was answered")
+		}
+		close(h.let)
+		time.Sleep(2 * time.Second)
+	})
+}
+
+// A connection takes longer to make than a call may: calls on those that are there
+// do not, so the breaker closes after an outage.
+func TestSlowDialing(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := redistest.Mini(t)
+		rdb := s.Client(t, func(o *redis.UniversalOptions) {
+			dial := o.Dialer
+			o.Dialer = func(ctx context.Context, network, addr string) (net.Conn, error) {
+				time.Sleep(150 * time.Millisecond)
+				return dial(ctx, network, addr)
+			}
+		})
+		c := newClient(t, rdb, 100*time.Millisecond)
+		if err := c.Do(t.Context(), NewBudget(patience), Get("k")); err != redis.Nil {
+			t.Fatalf("Do(GET) = %v, want redis.Nil", err)
+		}
+		s.Kill(t)
+		eventually(t, "the breaker is open", func() bool { return errors.Is(c.Do(t.Context(), c.Budget(), Get("k")), errOpen) })
+		s.Restart(t)
+		if d := recovery(t, c, "k"); d > time.Second {
+			t.Errorf("recovered in %v of virtual time, want 1s", d)
+		}
+		time.Sleep(time.Minute) // the client's own dials
+	})
 }
 
 // What the server answers about a command says nothing about its health.

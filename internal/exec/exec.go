@@ -257,8 +257,7 @@ func (c *Client) abandon(ctx context.Context, b *Budget, k *call, waited time.Du
 		cmd := k.items[i].cmd
 		cmd.err = cmd.abandoned(ctxErr, before, sent)
 	}
-	if ctxErr == nil && b.blames(waited) {
-		k.node.breaker.failed(errNoAnswer)
+	if ctxErr == nil && b.blames(waited) && k.node.breaker.abandoned(waited) {
 		c.nodes.suspect(c)
 	}
 }

@@ -19,6 +19,7 @@ type node struct {
 	clock   clock
 	client  atomic.Pointer[redis.Client] // the latest one for it: a cluster client closes those of nodes that leave
 	probe   func(context.Context) error
+	ping    func(context.Context) error // the part of a probe that a kept connection does
 }
 
 // topology knows the nodes behind a client.
@@ -48,34 +49,36 @@ func newTopology(rdb redis.UniversalClient) (*topology, error) {
 			return nil, errors.New("a cluster client with ReadOnly, RouteByLatency or RouteRandomly reads from replicas, which lag behind; use one without")
 		}
 		t := &topology{cluster: rdb}
-		t.single = &node{probe: func(ctx context.Context) error {
+		slots := func(ctx context.Context) error {
 			_, err := rdb.MasterForKey(ctx, "")
 			if err == nil {
 				t.known.Store(true)
 			}
 			return err
-		}}
+		}
+		t.single = &node{probe: slots, ping: slots}
 		return t, nil
 	case *redis.Client:
 		return &topology{single: clientNode(rdb)}, nil
 	}
-	return &topology{single: &node{probe: func(ctx context.Context) error { return ping(ctx, rdb) }}}, nil
+	pings := func(ctx context.Context) error { return ping(ctx, rdb) }
+	return &topology{single: &node{probe: pings, ping: pings}}, nil
 }
 
 func clientNode(rdb *redis.Client) *node {
 	n := &node{}
 	n.client.Store(rdb)
+	n.ping = func(ctx context.Context) error { return ping(ctx, n.client.Load()) }
 	n.probe = func(ctx context.Context) error {
 		// A dial of our own finds a refused port out at once. The client would
 		// try five times, log, and after a while not dial at all for seconds.
-		rdb := n.client.Load()
-		o := rdb.Options()
+		o := n.client.Load().Options()
 		conn, err := o.Dialer(ctx, o.Network, o.Addr)
 		if err != nil {
 			return err
 		}
 		_ = conn.Close()
-		return ping(ctx, rdb)
+		return n.ping(ctx)
 	}
 	return n
 }
@@ -173,7 +176,15 @@ func newProbe(c *Client, n *node) *probe {
 
 func (p *probe) run() {
 	p.err = p.node.probe(context.Background())
-	p.node.breaker.probed(p.err, time.Since(p.start), p.client.timeout)
+	took := time.Since(p.start)
+	if p.err == nil && took > p.client.timeout {
+		// Perhaps it was the dialing, for which commands on kept connections need
+		// not wait.
+		again := time.Now()
+		p.err = p.node.ping(context.Background())
+		took = time.Since(again)
+	}
+	p.node.breaker.probed(p.err, took, p.client.timeout)
 }
 
 func (p *probe) finish() {
