@@ -18,6 +18,7 @@ type event struct {
 	Key, Value string // a read without a value found that there is nothing
 	Start, End int64
 	Failed     bool // a void that returned an error
+	Many       bool // a void of several keys: if it failed, not for all of them, perhaps
 }
 
 // history is what happened in a race.
@@ -176,6 +177,7 @@ func (k *keyHistory) add(e event, serveStale bool) {
 	}
 	switch {
 	case e.End == math.MaxInt64: // has not returned
+	case e.Failed && e.Many && e.What == "expire" && serveStale: // this key may have been expired
 	case e.Failed:
 		if k.failed[e.Racer] == nil {
 			k.failed[e.Racer] = &voids{}

@@ -189,6 +189,7 @@ func (r *racer) void(ctx context.Context, keys []string) {
 	if e.What == "" {
 		e.What = "delete"
 	}
+	e.Many = len(keys) > 1
 	var begun []int
 	for _, key := range keys {
 		e.Key = key
