@@ -404,6 +404,17 @@ func TestGetManyOverlaps(t *testing.T) {
 	})
 }
 
+// query has the methods of a time.Time, and more than that to say.
+type query struct {
+	time.Time
+	User string
+}
+
+type deepQuery struct {
+	*query
+	Page int
+}
+
 type pair struct {
 	A, B string
 	m    map[string]int
@@ -453,6 +464,10 @@ func TestFuncArguments(t *testing.T) {
 		{"bools", true, false, false},
 		{"arrays", [2]int{1, 2}, [2]int{1, 3}, false},
 		{"complex", complex(1, 2), complex(2, 1), false},
+		{"beside an embedded time", query{noon, "alice"}, query{noon, "bob"}, false},
+		{"embedded times in two zones", query{noon, "alice"}, query{noon.In(paris), "alice"}, true},
+		{"beside what embeds a time", deepQuery{&query{noon, "a"}, 1}, deepQuery{&query{noon, "a"}, 2}, false},
+		{"below what embeds a time", deepQuery{&query{noon, "a"}, 1}, &deepQuery{&query{noon, "b"}, 1}, false},
 	} {
 		t.Run(test.what, func(t *testing.T) {
 			a, err1 := hashOf(test.a)

@@ -12,10 +12,12 @@ import (
 // and a hash (SHA-256, 128 bits of it) of the argument.
 //
 // Two arguments are equal if their exported and unexported fields, elements and
-// map entries are, pointers if what they point to is; a nil slice or map equals an empty one.
-// Where a type has MarshalBinary or MarshalText that decides. Func refuses
-// argument types that contain functions, channels or unsafe pointers. The name is as in
-// [NewCached]; give it a new one when fn changes what it returns.
+// map entries are, pointers if what they point to is; a nil slice or map equals an
+// empty one.
+// Where a type has MarshalBinary or MarshalText that decides, unless it is a struct
+// that embeds a type with one. Func refuses argument types that contain functions,
+// channels or unsafe pointers. The name is as in [NewCached]; give it a new one when
+// fn changes what it returns.
 //
 // Errors: those of [Redis.GetOrLoad]; of hashing and encoding.
 func Func[A, T any](c *Redis, name string, fn func(context.Context, A) (T, error), opts *CachedOptions) (func(context.Context, A) (T, error), error) {

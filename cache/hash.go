@@ -33,10 +33,33 @@ var (
 	textType   = reflect.TypeFor[encoding.TextMarshaler]()
 )
 
+// marshals reports whether values of type t say by a method what they are. A method
+// that a struct has from an embedded field says nothing of its other fields.
+func marshals(t reflect.Type) bool {
+	has := func(t reflect.Type) bool { return t.Implements(binaryType) || t.Implements(textType) }
+	if t == timeType {
+		return true
+	}
+	if !has(t) {
+		return false
+	}
+	if t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	if t.Kind() == reflect.Struct {
+		for i := range t.NumField() {
+			if f := t.Field(i); f.Anonymous && (has(f.Type) || has(reflect.PointerTo(f.Type))) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
 // hashable reports why values of type t can have no canonical encoding. What is
 // in an interface shows only when it is encoded.
 func hashable(t reflect.Type, above []reflect.Type) error {
-	if t == timeType || t.Implements(binaryType) || t.Implements(textType) || slices.Contains(above, t) {
+	if marshals(t) || slices.Contains(above, t) {
 		return nil
 	}
 	above = append(above, t)
@@ -124,7 +147,7 @@ func canonical(b []byte, v reflect.Value, depth int) ([]byte, error) {
 // marshaled appends what a value says of itself. A time is its instant: the same
 // moment in two places is one.
 func marshaled(b []byte, v reflect.Value) (_ []byte, done bool, err error) {
-	if (v.Kind() == reflect.Pointer || v.Kind() == reflect.Interface) && v.IsNil() || v.Kind() == reflect.Interface {
+	if v.Kind() == reflect.Interface || v.Kind() == reflect.Pointer && v.IsNil() || !marshals(v.Type()) {
 		return b, false, nil
 	}
 	var text []byte
