@@ -2,8 +2,11 @@ package cache
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"maps"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -128,5 +131,84 @@ func TestStaleOnErrorAfterDelete(t *testing.T) {
 		close(g.open)
 		(<-first).wants(t, "k", "old")
 		(<-later).fails(t, "k", errBroken)
+	})
+}
+
+// A load that takes long does not hold up the others of its batch: they are stored,
+// and who asks for them gets them.
+func TestSlowLoadInBatch(t *testing.T) {
+	bubble(t, func(t *testing.T, s *redistest.Server) {
+		cs := newCaches(t, s, 2, Options{Prefix: "p"})
+		load := func(_ context.Context, key string) (string, error) {
+			switch key {
+			case "slow":
+				time.Sleep(10 * time.Second)
+			case "bad":
+				time.Sleep(30 * time.Millisecond)
+				return "", errBroken
+			}
+			time.Sleep(30 * time.Millisecond)
+			return key, nil
+		}
+		a, err := NewCached(cs[0], "m", load, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := NewCached(cs[1], "m", load, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var all sync.WaitGroup
+		all.Go(func() {
+			got, err := a.GetMany(context.Background(), []string{"fast", "slow", "bad"})
+			if !errors.Is(err, errBroken) || !maps.Equal(got, map[string]string{"fast": "fast", "slow": "slow"}) {
+				t.Errorf("GetMany = %v, %v, want fast and slow, and that bad is broken", got, err)
+			}
+		})
+		time.Sleep(25 * time.Millisecond) // these join the loads
+		for _, m := range []*Cached[string]{a, b} {
+			for _, key := range []string{"fast", "bad"} {
+				all.Go(func() {
+					start := time.Now()
+					v, err := m.Get(context.Background(), key)
+					if key == "fast" && (v != key || err != nil) || key == "bad" && !errors.Is(err, errBroken) {
+						t.Errorf("Get(%q) = %q, %v", key, v, err)
+					}
+					if took := time.Since(start); took > time.Second {
+						t.Errorf("Get(%q) took %v because another load takes long", key, took)
+					}
+				})
+			}
+		}
+		time.Sleep(time.Second)
+		if v, ok, err := cs[1].Peek(t.Context(), "m:fast"); !ok || err != nil {
+			t.Errorf("Peek(fast) = %q, %v, %v, want what was loaded a second ago", v, ok, err)
+		}
+		all.Wait()
+	})
+}
+
+// When its context ends GetMany returns what has come by then, in whatever order
+// it was asked for.
+func TestGetManyKeepsWhatCame(t *testing.T) {
+	bubble(t, func(t *testing.T, s *redistest.Server) {
+		c := newCaches(t, s, 1, Options{Prefix: "p"})[0]
+		m, err := NewCached(c, "m", func(_ context.Context, key string) (string, error) {
+			if strings.HasPrefix(key, "slow") {
+				time.Sleep(time.Second)
+			}
+			return key, nil
+		}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, keys := range [][]string{{"a1", "slow1", "b1"}, {"slow2", "a2", "b2"}} {
+			ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+			got, err := m.GetMany(ctx, keys)
+			cancel()
+			if !errors.Is(err, context.DeadlineExceeded) || len(got) != 2 || got[fmt.Sprint("a", i+1)] == "" || got[fmt.Sprint("b", i+1)] == "" {
+				t.Errorf("GetMany(%q) = %v, %v, want two values and context.DeadlineExceeded", keys, got, err)
+			}
+		}
 	})
 }

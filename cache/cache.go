@@ -46,8 +46,9 @@ type Redis struct {
 // The client may be a *redis.Client, also one made for Sentinel, or a
 // *redis.ClusterClient, with whatever timeouts and retries. New refuses a
 // *redis.Ring, a *redis.AutoPipeliner and cluster clients that read from
-// replicas, on which the guarantees cannot hold. A failover client with
-// ReplicaOnly cannot be told from others and is not supported either.
+// replicas, on which the guarantees cannot hold. It cannot tell a failover client
+// with ReplicaOnly from others, nor what is inside a type of your own, which it takes
+// for a single server: such clients are not supported either.
 func New(rdb redis.UniversalClient, opts *Options) (*Redis, error) {
 	o, err := newSettings(opts)
 	if err != nil {
@@ -121,7 +122,8 @@ func unmarshalBytes(b []byte, v any) error {
 // Atomic: yes.
 // Errors: ErrUnavailable, ErrClosed; a server error that forbids the write; the
 // context's. After an error other than ErrClosed the key counts as deleted, as far
-// as that can be done; see [Redis.Delete].
+// as that can be done; see [Redis.Delete]. Until then the value may still land,
+// until Timeout is over or the context's deadline has passed.
 func (c *Redis) Set(ctx context.Context, key string, value []byte, ttl time.Duration) error {
 	if err := checkTTL(ttl); err != nil {
 		return err
@@ -133,33 +135,37 @@ func (c *Redis) Set(ctx context.Context, key string, value []byte, ttl time.Dura
 	if ttl == 0 {
 		ttl = c.o.TTL
 	}
-	b, sent := c.x.Budget(), time.Now()
-	err := c.set(ctx, b, key, value, c.o.jittered(ttl))
+	sent := time.Now()
+	lateness, err := c.set(ctx, key, value, c.o.jittered(ttl))
 	c.flights.forget([]string{key})
 	if err != nil {
-		// An attempt that is still on its way may land until its time is up.
-		c.owe([]string{key}, c.o.Timeout)
+		c.owe([]string{key}, lateness)
 		return wrap("set", err)
 	}
 	c.owed.paid(key, sent)
 	return nil
 }
 
+// maxLateness bounds how late a Set may take effect where nothing else does.
+const maxLateness = time.Minute
+
 // set runs set.lua, with the time at which the caller will have left, by the
 // server's clock, as the latest at which it may take effect: an abandoned Set
-// that lands later could overwrite a newer one.
-func (c *Redis) set(ctx context.Context, b *exec.Budget, key string, value []byte, ttl time.Duration) error {
+// that lands later could overwrite a newer one. If it is not known what it did it
+// returns for how long it may still land.
+func (c *Redis) set(ctx context.Context, key string, value []byte, ttl time.Duration) (lateness time.Duration, err error) {
+	b := c.x.Budget()
 	head, rest := encodeEntry(newToken(), false, 0, value, c.o.CompressAbove)
 	var cmd *exec.Cmd
 	keys := c.keysOf(key)
 	for range 3 { // the slot may have moved to another server, with a clock to be learnt
 		var latest int64
 		if now, _, ok := c.x.ServerTime(keys[0]); ok {
-			left := b.Left()
+			lateness = min(b.Left(), maxLateness)
 			if d, ok := ctx.Deadline(); ok {
-				left = min(left, time.Until(d))
+				lateness = min(lateness, time.Until(d))
 			}
-			latest = now.Add(left).UnixMicro()
+			latest = now.Add(lateness).UnixMicro()
 		}
 		cmd = setScript.Cmd(keys, latest, head, rest,
 			max(ttl.Milliseconds(), 1), c.expiry(ttl, false)).Splits()
@@ -167,17 +173,19 @@ func (c *Redis) set(ctx context.Context, b *exec.Budget, key string, value []byt
 		outcome, _, err := c.leaseReply(cmd)
 		switch {
 		case exec.IsTryAgain(err):
-			return c.unlinkSingly(ctx, b, []string{key})
+			return 0, c.unlinkSingly(ctx, b, []string{key})
+		case exec.KindOf(err) == exec.UnknownOutcome:
+			return lateness, err
 		case err != nil:
-			return err
+			return 0, err
 		case outcome == setTooLate:
 			continue
 		case outcome == setOOM:
 			c.n.dropped.Add(1)
 		}
-		return nil
+		return 0, nil
 	}
-	return &exec.Error{Kind: exec.Unavailable, Err: errLate}
+	return 0, &exec.Error{Kind: exec.Unavailable, Err: errLate}
 }
 
 // Peek returns the value of key if GetOrLoad would, without a load. It reports

@@ -574,3 +574,48 @@ func TestExpiresByItsNode(t *testing.T) {
 		}
 	})
 }
+
+// What a loader returns is its own again when the load has ended, which is before
+// the value is stored.
+func TestLoaderMayReuseItsSlice(t *testing.T) {
+	bubble(t, func(t *testing.T, s *redistest.Server) {
+		c := newCaches(t, s, 1, Options{Prefix: "p"})[0]
+		buf := []byte("value")
+		l := &loading{key: "k"}
+		c.callLoader(t.Context(), &source{keyless: func(context.Context) ([]byte, error) { return buf, nil }}, loaded{l})
+		copy(buf, "XXXXX")
+		if string(l.payload) != "value" {
+			t.Errorf("what was loaded is %q when the loader has used its slice again, want value", l.payload)
+		}
+	})
+}
+
+// Close ends a wait for Redis that nothing else bounds.
+func TestCloseWithoutTimeout(t *testing.T) {
+	bubble(t, func(t *testing.T, s *redistest.Server) {
+		p := s.Proxy(t)
+		c := newCache(t, p.Client(t), Options{Prefix: "p", Timeout: -1})
+		wants(t, c, "warm", returns(new(atomic.Int64), "x"), "x")
+		settled(t, c)
+		g := newGate()
+		first := begin(t.Context(), c, "k", g.load("v", nil))
+		<-g.began
+		second := begin(t.Context(), c, "k", mustNotLoad(t)) // waits for what is stored
+		synctest.Wait()
+		p.Blackhole(true)
+		close(g.open)
+		(<-first).wants(t, "k", "v")
+		synctest.Wait()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if err := c.Close(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Close = %v, want DeadlineExceeded", err)
+		}
+		(<-second).fails(t, "k", ErrClosed)
+		time.Sleep(time.Minute) // the client's timeouts
+		if err := c.Close(t.Context()); err != nil {
+			t.Errorf("Close = %v, want nil", err)
+		}
+		p.Blackhole(false)
+	})
+}

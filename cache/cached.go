@@ -108,6 +108,7 @@ func newCached[T any](c *Redis, name string, opts *CachedOptions) (*Cached[T], e
 	if m.unmarshal == nil {
 		m.unmarshal = wire.Unmarshal
 	}
+	c.owed.lives(2*o.TTL + c.o.stale())
 	m.src = &source{strip: len(m.prefix), ttl: m.ttl, unmarshal: m.unmarshal}
 	return m, nil
 }
@@ -184,7 +185,7 @@ func (m *Cached[T]) Set(ctx context.Context, key string, v T, ttl time.Duration)
 
 // Delete removes values, as [Redis.Delete] does.
 //
-// Cost: 1 round trip per node, for any number of keys. Atomic: per key.
+// Cost: 1 round trip per node for each thousand keys. Atomic: per key.
 // Errors: as Redis.Delete.
 func (m *Cached[T]) Delete(ctx context.Context, keys ...string) error {
 	return m.c.Delete(ctx, m.full(keys)...)

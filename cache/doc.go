@@ -71,6 +71,7 @@
 //
 // A [Cached] has the keys name:key. All three are in one hash slot. Freshness goes
 // by the server's clock: those of the clients do not matter. The user needs the
-// commands GET, GETRANGE, SET, SETRANGE, PTTL, PEXPIRE, UNLINK, TIME,
-// EVAL, EVALSHA and PING on them.
+// commands GET, MGET, GETRANGE, SET, SETRANGE, PTTL, PEXPIRE, UNLINK, TIME,
+// EVAL, EVALSHA and PING on them. A script that a server does not know yet costs one
+// round trip more, once.
 package cache

@@ -37,7 +37,7 @@ const (
 	untilAt      = 23
 	costAt       = 36
 	entryHead    = 40
-	identityEnds = untilAt // what never changes in a stored entry
+	identityEnds = untilAt // tells a stored entry from any other, and from itself after an Expire
 )
 
 // entry is a decoded one. The payload aliases the bytes that Redis sent.

@@ -36,6 +36,7 @@ type flight struct {
 	holder string // of the lease, when it was somebody else's
 	passed int    // how often it passed from one to another meanwhile
 	failed bool   // the latest load
+	away   bool   // Redis was, when what the latest load brought should be stored
 }
 
 // waiter is a caller that waits for a flight.

@@ -105,6 +105,9 @@ func (c *Redis) settle(ctx context.Context, key string, src *source, cmd *exec.C
 		return miss{seen: seen}, false, nil
 	}
 	now, known := c.timeOf(cmd)
+	if known {
+		c.owed.lives(e.until.Sub(now) + c.o.stale())
+	}
 	state, ahead := c.judge(&e, now, known)
 	if state == expired {
 		return miss{old: e.kept(), seen: identity(e.raw)}, false, nil
@@ -160,7 +163,12 @@ func (c *Redis) wait(ctx context.Context, w *waiter) (result, error) {
 	case r := <-w.result:
 		return r, nil
 	case <-ctx.Done():
-		c.flights.leave(w)
+	}
+	c.flights.leave(w)
+	select {
+	case r := <-w.result: // came at the same time
+		return r, nil
+	default:
 		return result{}, ctx.Err()
 	}
 }

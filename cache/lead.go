@@ -20,9 +20,8 @@ func (c *Redis) lead(b exec.Budget, flights []*flight) {
 			c.part(busy)
 			busy = nil
 		}
-		c.load(loads)
 		again := busy
-		for _, l := range loads {
+		for _, l := range c.load(loads) {
 			if c.flights.next(l.f) {
 				again = append(again, l.f)
 			}
@@ -78,7 +77,8 @@ func (c *Redis) ask(b exec.Budget, flights []*flight) (again []*flight, loads []
 	sent := c.seq.Add(1)
 	var asking []*flight
 	for _, f := range flights {
-		if c.owed.has(f.key) {
+		if f.away || c.owed.has(f.key) {
+			f.away = false
 			loads = append(loads, newLoading(f, nil, true))
 		} else {
 			asking = append(asking, f)
@@ -154,10 +154,16 @@ func (l *loading) result() result {
 	return result{payload: l.payload, err: l.err}
 }
 
-// load makes loads side by side and stores what they bring.
-func (c *Redis) load(loads []*loading) {
+// gathering is how long what a load brought waits for that of others, to be
+// stored with it.
+const gathering = 20 * time.Millisecond
+
+// load makes loads side by side and stores what they bring. When some have ended
+// and others take long, the flights of those that have go on by themselves. It
+// returns the other ones.
+func (c *Redis) load(loads []*loading) []*loading {
 	if len(loads) == 0 {
-		return
+		return nil
 	}
 	ctx, cancel := context.WithTimeout(loads[0].f.ctx, c.o.LoadTimeout)
 	defer cancel()
@@ -169,7 +175,8 @@ func (c *Redis) load(loads []*loading) {
 	for _, l := range loads {
 		pending[l.f] = l
 	}
-	var fills []*loading
+	var landed []*loading
+	var gathered <-chan time.Time
 	ended := c.startLoads(ctx, loads[0].f.src, loads)
 	for len(pending) > 0 {
 		select {
@@ -177,13 +184,18 @@ func (c *Redis) load(loads []*loading) {
 			for _, l := range some {
 				if pending[l.f] != nil {
 					delete(pending, l.f)
-					if c.landed(l) {
-						fills = append(fills, l)
-					}
+					c.handOut(l)
+					landed = append(landed, l)
 				}
 			}
+			if gathered == nil && len(pending) > 0 {
+				gathered = time.After(gathering)
+			}
+		case <-gathered:
+			c.goOn(landed)
+			landed, gathered = nil, nil
 		case <-renew.C:
-			c.renew(pending, fills)
+			c.renew(pending)
 		case <-ctx.Done():
 			for f, l := range pending {
 				switch {
@@ -195,16 +207,30 @@ func (c *Redis) load(loads []*loading) {
 					l.err = fmt.Errorf("cache: load: %w", ctx.Err())
 				}
 				delete(pending, f)
-				c.landed(l)
+				c.handOut(l)
+				landed = append(landed, l)
 			}
 		}
 	}
-	c.fill(fills)
+	c.fill(landed)
+	return landed
 }
 
-// landed gives the outcome of a load to those who may have it in any case. It
-// reports whether it is to be stored.
-func (c *Redis) landed(l *loading) bool {
+// goOn stores what loads brought, and lets their flights go on.
+func (c *Redis) goOn(loads []*loading) {
+	c.running.add()
+	go func() {
+		defer c.running.done()
+		c.fill(loads)
+		for _, l := range loads {
+			c.part([]*flight{l.f})
+		}
+	}()
+}
+
+// handOut gives the outcome of a load to those who may have it in any case, and
+// decides whether it is to be stored.
+func (c *Redis) handOut(l *loading) {
 	f := l.f
 	f.seen, f.old, f.polls, f.failed = "", nil, 0, l.failed()
 	if l.failed() {
@@ -215,19 +241,20 @@ func (c *Redis) landed(l *loading) bool {
 	} else {
 		c.flights.deliver(f, l.began, true, l.result())
 	}
-	if l.token == nil {
-		return false
-	}
-	if l.failed() || l.ttl < time.Millisecond {
+	if l.stores = l.token != nil && !l.failed() && l.ttl >= time.Millisecond; !l.stores && l.token != nil {
 		c.release(f, l.token)
-		return false
 	}
-	return true
 }
 
 // fill stores loaded values. Those who came during the load get them if they
 // were stored by a command that was sent after they had come.
-func (c *Redis) fill(loads []*loading) {
+func (c *Redis) fill(landed []*loading) {
+	var loads []*loading
+	for _, l := range landed {
+		if l.stores {
+			loads = append(loads, l)
+		}
+	}
 	if len(loads) == 0 {
 		return
 	}
@@ -238,7 +265,7 @@ func (c *Redis) fill(loads []*loading) {
 			l.ttl.Milliseconds(), c.expiry(l.ttl, l.notFound)).Idempotent().Splits()
 	}
 	sent := c.seq.Add(1)
-	_ = c.x.DoAll(loads[0].f.ctx, c.x.Budget(), cmds) // each has its own
+	_ = c.x.DoAll(c.untilClosed(loads[0].f.ctx), c.x.Budget(), cmds) // each has its own
 	for i, l := range loads {
 		outcome, _, err := c.leaseReply(cmds[i])
 		switch {
@@ -246,6 +273,7 @@ func (c *Redis) fill(loads []*loading) {
 			c.n.dropped.Add(1)
 			c.report(wrap("store", err))
 			c.release(l.f, l.token) // or others wait for its end
+			l.f.away = exec.KindOf(err) != exec.Refused
 		case outcome == 0:
 			c.n.refused.Add(1)
 			if l.token[len(l.token)-1] > 0 {

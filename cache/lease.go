@@ -3,7 +3,6 @@ package cache
 import (
 	"context"
 	"encoding/binary"
-	"maps"
 	"math/rand/v2"
 	"slices"
 
@@ -41,7 +40,7 @@ func (c *Redis) takeLeases(b *exec.Budget, flights []*flight) []answer {
 			answers[i].token = token
 			cmds[j] = leaseScript.Cmd(c.keysOf(flights[i].key), token, leaseTerm.Milliseconds(), seen).Splits()
 		}
-		_ = c.x.DoAll(flights[0].ctx, b, cmds) // each has its own
+		_ = c.x.DoAll(c.untilClosed(flights[0].ctx), b, cmds) // each has its own
 		again := todo[:0]
 		for j, i := range todo {
 			a := &answers[i]
@@ -85,11 +84,10 @@ func (c *Redis) leaseReply(cmd *exec.Cmd) (outcome int, value string, err error)
 	return int(n), value, nil
 }
 
-// renew prolongs the leases of loads that take long, and of those that have
-// ended and are stored with them.
-func (c *Redis) renew(pending map[*flight]*loading, fills []*loading) {
+// renew prolongs the leases of loads that take long.
+func (c *Redis) renew(pending map[*flight]*loading) {
 	var cmds []*exec.Cmd
-	for _, l := range slices.AppendSeq(slices.Clone(fills), maps.Values(pending)) {
+	for _, l := range pending {
 		if l.token != nil {
 			cmds = append(cmds, renewScript.Cmd([]string{c.o.keys.Key("l", l.key)},
 				l.token, leaseTerm.Milliseconds()).Idempotent())

@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -33,6 +34,7 @@ type loading struct {
 	began    uint64
 
 	payload  []byte
+	stores   bool // it is to be stored
 	notFound bool
 	err      error
 	ttl      time.Duration // to store it for; zero or less: not at all
@@ -120,6 +122,9 @@ func (c *Redis) runLoad(ctx context.Context, src *source, out loaded, ended chan
 	}()
 	if leave, err := c.admit(ctx, out[0]); err != nil {
 		fail(out, err)
+	} else if c.closing.Err() != nil {
+		leave()
+		fail(out, ErrClosed)
 	} else {
 		defer leave()
 		for _, l := range out {
@@ -191,7 +196,8 @@ func (c *Redis) callLoader(ctx context.Context, src *source, loads loaded) {
 		}
 		ctx = context.WithValue(ctx, loadKey{}, state)
 		if src.keyless != nil {
-			l.take(src.keyless(ctx))
+			payload, err := src.keyless(ctx)
+			l.take(bytes.Clone(payload), err) // the loader may use its slice again
 		} else {
 			l.take(src.one(ctx, l.key[src.strip:]))
 		}

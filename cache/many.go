@@ -11,10 +11,10 @@ import (
 
 // GetMany returns the values of keys. It reads them in one batch, has those that
 // are missing loaded together (one call of a [NewCachedMany] loader, side by side
-// with one of [NewCached]) and stores them in one batch. Keys that another call
-// or process is loading are waited for rather than loaded again. Things that do
-// not exist are left out. When some keys fail the map has the others, and the
-// error joins what went wrong.
+// with one of [NewCached]) and stores them in one batch, but for those whose loads
+// take longer than others. Keys that another call or process is loading are waited
+// for rather than loaded again. Things that do not exist are left out. When some
+// keys fail, or ctx ends, the map has the others, and the error joins what went wrong.
 //
 // Cost: 3 round trips per node at most, for any number of keys; 1 if all are hits.
 // Errors: as Get, but never ErrNotFound.
@@ -24,11 +24,12 @@ func (m *Cached[T]) GetMany(ctx context.Context, keys []string) (map[string]T, e
 	}
 	defer m.c.running.done()
 	got := &many[T]{m: m, b: *m.c.x.Budget(), values: make(map[string]T, len(keys))}
-	if err := got.read(ctx, keys); err != nil {
-		return got.values, err
+	got.read(ctx, keys)
+	if len(got.errs) == 0 {
+		got.join(ctx)
+		got.collect(ctx)
 	}
-	got.join(ctx)
-	return got.values, got.collect(ctx)
+	return got.values, errors.Join(got.errs...)
 }
 
 // many is a GetMany under way.
@@ -50,14 +51,14 @@ type missing struct {
 }
 
 // read reads all keys, and keeps those that are to be fetched in missing.
-func (g *many[T]) read(ctx context.Context, keys []string) error {
+func (g *many[T]) read(ctx context.Context, keys []string) {
 	c := g.m.c
 	g.arrived = c.seq.Add(1)
 	if c.owed.count() > 0 {
 		keys = g.bypass(keys)
 	}
 	if len(keys) == 0 {
-		return nil
+		return
 	}
 	stored := make([]string, len(keys))
 	for i, key := range keys {
@@ -78,10 +79,9 @@ func (g *many[T]) read(ctx context.Context, keys []string) error {
 		case err == nil:
 			g.values[key] = v
 		case !errors.Is(err, ErrNotFound):
-			return err // the context's
+			g.fail(err) // the context's
 		}
 	}
-	return nil
 }
 
 // bypass counts the keys whose Delete is owed as missing, and returns the others.
@@ -125,18 +125,16 @@ func (g *many[T]) join(ctx context.Context) {
 	}
 }
 
-// collect waits for the missing keys.
-func (g *many[T]) collect(ctx context.Context) error {
+// collect waits for the missing keys. When ctx ends it takes what has come.
+func (g *many[T]) collect(ctx context.Context) {
 	c := g.m.c
 	var v T
 	accept := g.m.into(&v)
-	for i, k := range g.missing {
+	for _, k := range g.missing {
 		r, err := c.wait(ctx, k.w)
 		if err != nil {
-			for _, k := range g.missing[i+1:] {
-				c.flights.leave(k.w)
-			}
-			return fmt.Errorf("cache: get: %w", err)
+			g.fail(fmt.Errorf("cache: get: %w", err))
+			continue
 		}
 		if !k.created || r.seen != "" {
 			c.n.shared.Add(1)
@@ -153,7 +151,6 @@ func (g *many[T]) collect(ctx context.Context) error {
 			g.fail(err)
 		}
 	}
-	return errors.Join(g.errs...)
 }
 
 // fail notes an error, once if many keys have it from one load.

@@ -75,6 +75,28 @@ func TestSlotMigration(t *testing.T) {
 	})
 }
 
+// A Hold holds although the slot is being moved, and does not end one that lasts
+// longer.
+func TestHoldDuringSlotMigration(t *testing.T) {
+	redistest.EachPrivate(t, []redistest.Topology{redistest.Cluster}, func(t *testing.T, s *redistest.Server) {
+		c := newCaches(t, s, 1, Options{})[0]
+		wants(t, c, "k", returns(new(atomic.Int64), "old"), "old")
+		settled(t, c)
+		m := s.MigrateSlot(t, c.keysOf("k")[0])
+		for _, d := range []time.Duration{time.Hour, time.Millisecond} {
+			if err := c.Hold(t.Context(), d, "k"); err != nil {
+				t.Fatalf("Hold = %v", err)
+			}
+		}
+		m.Move(t, c.keysOf("k")...)
+		m.Finish(t)
+		time.Sleep(2 * time.Millisecond)
+		wants(t, c, "k", returns(new(atomic.Int64), "from a replica"), "from a replica")
+		settled(t, c)
+		peeks(t, c, "k", "")
+	})
+}
+
 // Slots move from master to master and back under traffic, with one key of three
 // moved, then all of them: no call fails and nothing is stale.
 func TestSlotMigrationDuringTraffic(t *testing.T) {

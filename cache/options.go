@@ -75,8 +75,9 @@ type Options struct {
 const (
 	leaseTerm  = 3 * time.Second // of a load whose process has died
 	leaseRenew = leaseTerm / 3
-	// maxTTL keeps the sum of all durations of an entry far from overflow.
-	maxTTL = 100 * 365 * 24 * time.Hour
+	// maxTTL keeps the sum of all durations of an entry from overflow: twice a TTL,
+	// for jitter, and the time it may be stale.
+	maxTTL = 50 * 365 * 24 * time.Hour
 	never  = maxTTL
 )
 
@@ -112,7 +113,7 @@ func newSettings(opts *Options) (*settings, error) {
 		v    time.Duration
 	}{{"TTL", s.TTL}, {"StaleFor", s.StaleFor}, {"StaleOnError", s.StaleOnError}, {"NotFoundTTL", s.NotFoundTTL}} {
 		if d.v > maxTTL {
-			return nil, fmt.Errorf("cache: Options.%s is longer than 100 years", d.name)
+			return nil, fmt.Errorf("cache: Options.%s is longer than 50 years", d.name)
 		}
 	}
 	s.TTL = defaulted(s.TTL, 5*time.Minute, 0)
@@ -154,7 +155,7 @@ func checkTTL(ttl time.Duration) error {
 		return errors.New("cache: the TTL is negative")
 	}
 	if ttl > maxTTL {
-		return errors.New("cache: the TTL is longer than 100 years")
+		return errors.New("cache: the TTL is longer than 50 years")
 	}
 	return nil
 }

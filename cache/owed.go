@@ -40,6 +40,7 @@ func (o *owed) count() int64 { return o.n.Load() }
 
 // lives notes that an entry will live for d.
 func (o *owed) lives(d time.Duration) {
+	d = min(d, maxTTL)
 	for {
 		old := o.life.Load()
 		if int64(d) <= old || o.life.CompareAndSwap(old, int64(d)) {

@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"sync/atomic"
@@ -155,5 +156,134 @@ func TestExpireAfterFailedDelete(t *testing.T) {
 			t.Errorf("Expire = %v, want nil", err)
 		}
 		wants(t, c, "k", returns(new(atomic.Int64), "new"), "new")
+	})
+}
+
+// A Delete that failed is owed for as long as values live that only others have
+// stored, with a TTL of their own, if this process has seen them or knows their TTL.
+func TestFailedDeleteOutlivesCachedTTL(t *testing.T) {
+	for _, seen := range []bool{true, false} {
+		bubble(t, func(t *testing.T, s *redistest.Server) {
+			p := s.Proxy(t)
+			opts := Options{Prefix: "p", TTL: time.Second, LoadTimeout: time.Second, NotFoundTTL: -1, Timeout: patience}
+			ca, cb := newCache(t, p.Client(t), opts), newCache(t, s.Client(t), opts)
+			load := func(context.Context, string) (string, error) { return "new", nil }
+			day := &CachedOptions{TTL: 24 * time.Hour}
+			if seen {
+				day = nil // it has read an entry that lives for a day
+			}
+			m, err := NewCached(ca, "m", load, day)
+			if err != nil {
+				t.Fatal(err)
+			}
+			b, err := NewCached(cb, "m", load, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := b.Set(t.Context(), "k", "old", 24*time.Hour); err != nil {
+				t.Fatal(err)
+			}
+			if v, err := m.Get(t.Context(), "k"); seen && (v != "old" || err != nil) {
+				t.Fatalf("Get = %q, %v, want old", v, err)
+			}
+			p.Refuse(true)
+			if err := m.Delete(t.Context(), "k"); !errors.Is(err, ErrUnavailable) {
+				t.Errorf("Delete = %v, want ErrUnavailable", err)
+			}
+			time.Sleep(time.Hour)
+			p.Refuse(false)
+			eventually(t, "the Delete is done", func() bool { return ca.Stats().Pending == 0 })
+			if v, err := b.Get(t.Context(), "k"); v != "new" || err != nil {
+				t.Errorf("Get = %q, %v, want new: the Delete was forgotten", v, err)
+			}
+			settled(t, ca)
+		})
+	}
+}
+
+// With no Timeout of its own, a Set that failed is owed for no longer than it can
+// still land.
+func TestFailedSetWithoutTimeout(t *testing.T) {
+	bubble(t, func(t *testing.T, s *redistest.Server) {
+		p := s.Proxy(t)
+		c := newCache(t, p.Client(t), Options{Prefix: "p", Timeout: -1})
+		if err := c.Set(t.Context(), "k", []byte("v0"), 0); err != nil {
+			t.Fatal(err)
+		}
+		p.Blackhole(true)
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		defer cancel()
+		if err := c.Set(ctx, "k", []byte("v1"), 0); !errors.Is(err, ErrUnavailable) {
+			t.Errorf("Set through a black hole = %v, want ErrUnavailable", err)
+		}
+		p.Blackhole(false)
+		time.Sleep(time.Minute)
+		if n := c.Stats().Pending; n != 0 {
+			t.Errorf("Stats().Pending = %d a minute later, want 0", n)
+		}
+		if err := c.Set(t.Context(), "k", []byte("v2"), 0); err != nil {
+			t.Fatal(err)
+		}
+		peeks(t, c, "k", "v2")
+	})
+}
+
+// A Delete of very many keys takes longer than a Timeout, which is for each thousand.
+func TestDeleteOfVeryMany(t *testing.T) {
+	bubble(t, func(t *testing.T, s *redistest.Server) {
+		p := s.Proxy(t)
+		c := newCache(t, p.Client(t), Options{Prefix: "p", Timeout: patience})
+		keys := make([]string, 5*voidBatch)
+		for i := range keys {
+			keys[i] = fmt.Sprint("k", i)
+		}
+		for _, key := range []string{keys[0], keys[len(keys)-1], "unrelated"} {
+			if err := c.Set(t.Context(), key, []byte("v"), 0); err != nil {
+				t.Fatal(err)
+			}
+		}
+		p.Throttle(1_000_000) // a thousand UNLINKs are some 50 kB
+		start := time.Now()
+		if err := c.Delete(t.Context(), keys...); err != nil {
+			t.Errorf("Delete of %d keys = %v", len(keys), err)
+		}
+		if took := time.Since(start); took < 2*patience {
+			t.Errorf("Delete took %v, which does not show much", took)
+		}
+		p.Throttle(0)
+		peeks(t, c, keys[0], "")
+		peeks(t, c, keys[len(keys)-1], "")
+		peeks(t, c, "unrelated", "v")
+	})
+}
+
+// A Delete of very many keys on a server that hangs costs one Timeout.
+func TestDeleteOfVeryManyHangs(t *testing.T) {
+	bubble(t, func(t *testing.T, s *redistest.Server) {
+		p := s.Proxy(t)
+		c := newCache(t, p.Client(t), Options{Prefix: "p", Timeout: patience})
+		if err := c.Delete(t.Context(), "k"); err != nil {
+			t.Fatal(err)
+		}
+		p.Blackhole(true)
+		keys := make([]string, 5*voidBatch)
+		for i := range keys {
+			keys[i] = fmt.Sprint("k", i)
+		}
+		start := time.Now()
+		if err := c.Delete(t.Context(), keys...); !errors.Is(err, ErrUnavailable) {
+			t.Errorf("Delete = %v, want ErrUnavailable", err)
+		}
+		if took := time.Since(start); took != patience {
+			t.Errorf("Delete took %v, want %v", took, patience)
+		}
+		if n := c.Stats().Pending; n != uint64(len(keys)) {
+			t.Errorf("Stats().Pending = %d, want %d", n, len(keys))
+		}
+		p.Blackhole(false)
+		time.Sleep(time.Minute)
+		if n := c.Stats().Pending; n != 0 {
+			t.Errorf("Stats().Pending = %d a minute later, want 0", n)
+		}
 	})
 }

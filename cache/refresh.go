@@ -91,7 +91,7 @@ func (c *Redis) refreshOnce(f *flight, e *entry, ahead time.Duration) time.Durat
 	token := newToken()
 	cmd := refreshScript.Cmd(c.keysOf(f.key), token, leaseTerm.Milliseconds(), identity(e.raw),
 		ahead.Milliseconds()).Splits()
-	_ = c.x.Do(f.ctx, c.x.Budget(), cmd) // leaseReply has it
+	_ = c.x.Do(c.untilClosed(f.ctx), c.x.Budget(), cmd) // leaseReply has it
 	outcome, _, err := c.leaseReply(cmd)
 	if exec.KindOf(err) == exec.UnknownOutcome {
 		c.release(f, token)

@@ -22,7 +22,7 @@ type Stats struct {
 	Bypassed uint64 // calls that did not ask Redis: a Delete of the key is still to be done
 
 	Unavailable uint64 // Redis commands that failed because Redis was away
-	Pending     uint64 // Deletes that are still to be done, now
+	Pending     uint64 // Deletes that are still to be done, now; see Delete for what happens beyond 10,000
 }
 
 // counters are Stats being counted.
