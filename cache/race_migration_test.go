@@ -66,7 +66,7 @@ func (m *mover) migrate(r *race) {
 func TestRaceMigration(t *testing.T) {
 	redistest.EachPrivate(t, []redistest.Topology{redistest.Cluster}, func(t *testing.T, s *redistest.Server) {
 		m := newMover(t)
-		runRaces(t, schedules(t, 40, 0.005), func(t *testing.T, keys []string) (h *history, serveStale bool) {
+		runRaces(t, schedules(t, 40, 0.002), func(t *testing.T, keys []string) (h *history, serveStale bool) {
 			synctest.Test(t, func(t *testing.T) {
 				r := newRace(s, "race", keys)
 				h, serveStale = r.h, r.serveStale()
