@@ -10,6 +10,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/freshet-go/freshet/internal/drain"
 	"github.com/freshet-go/freshet/internal/exec"
 )
 
@@ -35,7 +36,7 @@ type Redis struct {
 	flights flights
 	owed    owed
 	places  chan struct{} // for loads while Redis is away; nil: no limit
-	running running
+	running *drain.Group
 	closing context.Context // done when Close has no more patience
 	cut     context.CancelFunc
 	n       counters
@@ -58,8 +59,7 @@ func New(rdb redis.UniversalClient, opts *Options) (*Redis, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cache: %w", err)
 	}
-	c := &Redis{o: o, x: x}
-	c.running.end, c.running.idle = make(chan struct{}), make(chan struct{})
+	c := &Redis{o: o, x: x, running: drain.New()}
 	c.flights.m = make(map[string]*flight)
 	c.owed.keys = make(map[string]*debt)
 	if o.MaxLoads > 0 {
@@ -128,10 +128,10 @@ func (c *Redis) Set(ctx context.Context, key string, value []byte, ttl time.Dura
 	if err := checkTTL(ttl); err != nil {
 		return err
 	}
-	if err := c.running.enter(); err != nil {
-		return err
+	if !c.running.Enter() {
+		return ErrClosed
 	}
-	defer c.running.done()
+	defer c.running.Done()
 	if ttl == 0 {
 		ttl = c.o.TTL
 	}
@@ -195,10 +195,10 @@ func (c *Redis) set(ctx context.Context, key string, value []byte, ttl time.Dura
 // Errors: ErrNotFound if that is remembered; ErrUnavailable, ErrClosed; the
 // context's.
 func (c *Redis) Peek(ctx context.Context, key string) (value []byte, ok bool, err error) {
-	if err := c.running.enter(); err != nil {
-		return nil, false, err
+	if !c.running.Enter() {
+		return nil, false, ErrClosed
 	}
-	defer c.running.done()
+	defer c.running.Done()
 	if c.owed.has(key) {
 		return nil, false, nil
 	}

@@ -390,7 +390,7 @@ func TestClose(t *testing.T) {
 		<-first
 		closed := make(chan error, 1)
 		go func() { closed <- c.Close(context.Background()) }()
-		eventually(t, "Close has begun", c.running.ended.Load)
+		<-c.running.Ending()
 		select {
 		case err := <-closed:
 			t.Fatalf("Close = %v while a load was under way", err)

@@ -1,49 +1,6 @@
 package cache
 
-import (
-	"context"
-	"sync"
-	"sync/atomic"
-)
-
-// running counts the calls and goroutines of a cache, so that Close can wait for
-// them.
-type running struct {
-	n       atomic.Int64
-	ended   atomic.Bool   // Close was called
-	end     chan struct{} // closed then
-	idle    chan struct{} // closed when nothing runs any more after that
-	endOnce sync.Once
-	idled   sync.Once
-}
-
-// enter counts a call from outside.
-func (r *running) enter() error {
-	r.n.Add(1)
-	if r.ended.Load() {
-		r.done()
-		return ErrClosed
-	}
-	return nil
-}
-
-// add counts what a running call or goroutine starts.
-func (r *running) add() { r.n.Add(1) }
-
-func (r *running) done() {
-	if r.n.Add(-1) == 0 && r.ended.Load() {
-		r.idled.Do(func() { close(r.idle) })
-	}
-}
-
-func (r *running) close() {
-	r.add()
-	r.endOnce.Do(func() {
-		r.ended.Store(true)
-		close(r.end)
-	})
-	r.done()
-}
+import "context"
 
 // untilClosed is a context with the values of another that ends when Close has no
 // more patience.
@@ -63,13 +20,6 @@ func (c closingContext) Value(key any) any { return c.values.Value(key) }
 // ErrClosed and returns the context's error. Deletes that are still to be done
 // are given up. The Redis client stays open. Closing again waits again.
 func (c *Redis) Close(ctx context.Context) error {
-	c.running.close()
-	select {
-	case <-c.running.idle:
-		c.cut()
-		return nil
-	case <-ctx.Done():
-		c.cut()
-		return ctx.Err()
-	}
+	defer c.cut()
+	return c.running.Close(ctx)
 }

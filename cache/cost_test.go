@@ -197,9 +197,9 @@ func TestCosts(t *testing.T) {
 // idle waits until a cache has nothing under way.
 func idle(t *testing.T, c *Redis) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); c.running.n.Load() > 0; {
+	for deadline := time.Now().Add(10 * time.Second); c.running.Running() > 0; {
 		if time.Now().After(deadline) {
-			t.Fatalf("the cache is not idle: %d calls and goroutines", c.running.n.Load())
+			t.Fatalf("the cache is not idle: %d calls and goroutines", c.running.Running())
 		}
 		time.Sleep(time.Millisecond)
 	}

@@ -90,10 +90,10 @@ func (c *Redis) void(ctx context.Context, v *voiding, keys []string) error {
 	if len(keys) == 0 {
 		return nil
 	}
-	if err := c.running.enter(); err != nil {
-		return err
+	if !c.running.Enter() {
+		return ErrClosed
 	}
-	defer c.running.done()
+	defer c.running.Done()
 	var first error
 	var failed []string
 	for batch := range slices.Chunk(keys, voidBatch) {

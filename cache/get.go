@@ -19,10 +19,10 @@ var (
 // get brings the value of key to accept, from Redis or from src. accept decodes:
 // what it refuses is not a value, and is replaced. With anew only a load will do.
 func (c *Redis) get(ctx context.Context, key string, src *source, anew bool, accept func([]byte) error) error {
-	if err := c.running.enter(); err != nil {
-		return err
+	if !c.running.Enter() {
+		return ErrClosed
 	}
-	defer c.running.done()
+	defer c.running.Done()
 	arrived := c.seq.Add(1)
 	b := c.x.Budget()
 	var m miss
@@ -137,7 +137,7 @@ func (c *Redis) fetch(ctx context.Context, b exec.Budget, key string, w *waiter,
 	for {
 		f, created := c.flights.join(key, w, m, nil)
 		if created {
-			c.running.add()
+			c.running.Add()
 			go c.lead(b, []*flight{f})
 		}
 		r, err := c.wait(ctx, w)

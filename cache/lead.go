@@ -13,7 +13,7 @@ import (
 // loads many keys at once, it does. Waits for Redis in the first round count
 // against b.
 func (c *Redis) lead(b exec.Budget, flights []*flight) {
-	defer c.running.done()
+	defer c.running.Done()
 	for len(flights) > 0 {
 		busy, loads := c.ask(b, flights)
 		if len(loads) > 0 && len(busy) > 0 || len(busy) > 1 {
@@ -41,12 +41,12 @@ func (c *Redis) lead(b exec.Budget, flights []*flight) {
 // part lets flights go on each by itself.
 func (c *Redis) part(flights []*flight) {
 	for _, f := range flights {
-		c.running.add()
+		c.running.Add()
 		go func() {
 			if c.pause(f) {
 				c.lead(*c.x.Budget(), []*flight{f})
 			} else {
-				c.running.done()
+				c.running.Done()
 			}
 		}()
 	}
@@ -218,9 +218,9 @@ func (c *Redis) load(loads []*loading) []*loading {
 
 // goOn stores what loads brought, and lets their flights go on.
 func (c *Redis) goOn(loads []*loading) {
-	c.running.add()
+	c.running.Add()
 	go func() {
-		defer c.running.done()
+		defer c.running.Done()
 		c.fill(loads)
 		for _, l := range loads {
 			c.part([]*flight{l.f})

@@ -107,9 +107,9 @@ func (c *Redis) background(cmds []*exec.Cmd) {
 	if len(cmds) == 0 {
 		return
 	}
-	c.running.add()
+	c.running.Add()
 	go func() {
-		defer c.running.done()
+		defer c.running.Done()
 		// Where Timeout is off, a lease has ended by then.
 		_ = c.x.DoAll(context.Background(), exec.NewBudget(min(c.o.Timeout, leaseTerm)), cmds)
 	}()

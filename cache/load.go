@@ -89,7 +89,7 @@ func (c *Redis) startLoads(ctx context.Context, src *source, loads []*loading) <
 		dup := *l
 		switch {
 		case src.many == nil:
-			c.running.add()
+			c.running.Add()
 			go c.runLoad(ctx, src, loaded{&dup}, ended)
 		case l.away:
 			away = append(away, &dup)
@@ -99,7 +99,7 @@ func (c *Redis) startLoads(ctx context.Context, src *source, loads []*loading) <
 	}
 	for _, batch := range []loaded{alone, away} {
 		if len(batch) > 0 {
-			c.running.add()
+			c.running.Add()
 			go c.runLoad(ctx, src, batch, ended)
 		}
 	}
@@ -108,7 +108,7 @@ func (c *Redis) startLoads(ctx context.Context, src *source, loads []*loading) <
 
 // runLoad calls the loader once.
 func (c *Redis) runLoad(ctx context.Context, src *source, out loaded, ended chan<- loaded) {
-	defer c.running.done()
+	defer c.running.Done()
 	returned := false
 	defer func() {
 		if !returned { // panicked, or called runtime.Goexit

@@ -19,10 +19,10 @@ import (
 // Cost: 3 round trips per node at most, for any number of keys; 1 if all are hits.
 // Errors: as Get, but never ErrNotFound.
 func (m *Cached[T]) GetMany(ctx context.Context, keys []string) (map[string]T, error) {
-	if err := m.c.running.enter(); err != nil {
-		return nil, err
+	if !m.c.running.Enter() {
+		return nil, ErrClosed
 	}
-	defer m.c.running.done()
+	defer m.c.running.Done()
 	got := &many[T]{m: m, b: *m.c.x.Budget(), values: make(map[string]T, len(keys))}
 	got.read(ctx, keys)
 	if len(got.errs) == 0 {
@@ -120,7 +120,7 @@ func (g *many[T]) join(ctx context.Context) {
 		}
 	}
 	if len(flights) > 0 {
-		c.running.add()
+		c.running.Add()
 		go c.lead(g.b, flights)
 	}
 }

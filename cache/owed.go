@@ -110,7 +110,7 @@ func (c *Redis) owe(keys []string, delay time.Duration) {
 	o.recount()
 	if !o.working {
 		o.working = true
-		c.running.add()
+		c.running.Add()
 		go c.payOff()
 	}
 }
@@ -137,12 +137,12 @@ func (o *owed) due() (debts map[string]*debt, ok bool) {
 // payOff tries to delete what is owed until it is done, in vain, or the cache is
 // closed.
 func (c *Redis) payOff() {
-	defer c.running.done()
+	defer c.running.Done()
 	for pause := owedPause; ; pause = min(2*pause, owedRests) {
 		timer := time.NewTimer(pause)
 		select {
 		case <-timer.C:
-		case <-c.running.end:
+		case <-c.running.Ending():
 			timer.Stop()
 			return
 		}

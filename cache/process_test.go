@@ -1,34 +1,24 @@
 package cache
 
 import (
-	"bufio"
 	"context"
 	"fmt"
-	"io"
 	"os"
-	"os/exec"
 	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/redis/go-redis/v9/logging"
-
 	"github.com/freshet-go/freshet/internal/redistest"
 )
 
-// childEnv says what the test binary does when a test starts it as a process of
-// its own: the URL of a server, a prefix, a key, the number of callers, and how
-// long a load takes.
-const childEnv = "FRESHET_CACHE_CHILD"
-
-// child loads a key with many callers at once when it is told to go, and says what
-// happens on its output: "load" when the loader is called, "value V" for each
-// caller.
-func child() {
-	logging.Disable() // of go-redis
-	f := strings.Fields(os.Getenv(childEnv))
+// loaderRole is a process that loads a key with many callers at once when it is told to
+// begin, and says what happens: "load" when its loader is called, "value V" for each
+// caller. It is told the URL of a server, a prefix, a key, the number of callers, and
+// how long a load takes.
+var loaderRole = redistest.Role{Env: "FRESHET_CACHE_LOADER", Run: func(arg string) {
+	f := strings.Fields(arg)
 	url, prefix, key := f[0], f[1], f[2]
 	callers, _ := strconv.Atoi(f[3])
 	delay, _ := time.ParseDuration(f[4])
@@ -53,8 +43,7 @@ func child() {
 		defer mu.Unlock()
 		fmt.Printf(format+"\n", args...)
 	}
-	say("ready")
-	_, _ = bufio.NewReader(os.Stdin).ReadString('\n')
+	redistest.Ready()
 	var wg sync.WaitGroup
 	for range callers {
 		wg.Go(func() {
@@ -74,59 +63,12 @@ func child() {
 	if err := c.Close(ctx); err != nil { // the value may not be stored yet
 		say("error %v", err)
 	}
-}
+}}
 
-// process is a child under way.
-type process struct {
-	cmd   *exec.Cmd
-	stdin io.Closer
-	lines chan string // closed at its end
-}
-
-func startProcess(t *testing.T, url, prefix, key string, callers int, delay time.Duration) *process {
+func startLoader(t *testing.T, url, prefix, key string, callers int, delay time.Duration) *redistest.Actor {
 	t.Helper()
-	return startChild(t, fmt.Sprintf("%s=%s %s %s %d %s", childEnv, url, prefix, key, callers, delay))
+	return loaderRole.Start(t, fmt.Sprintf("%s %s %s %d %s", url, prefix, key, callers, delay))
 }
-
-// startChild starts one of the children that main_test.go lists, and waits until
-// it is ready.
-func startChild(t *testing.T, env string) *process {
-	t.Helper()
-	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^$")
-	cmd.Env = append(os.Environ(), env)
-	cmd.Stderr = os.Stderr
-	stdin, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	stdout, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	p := &process{cmd: cmd, stdin: stdin, lines: make(chan string, 10_000)}
-	go func() {
-		defer close(p.lines)
-		for s := bufio.NewScanner(stdout); s.Scan(); {
-			p.lines <- s.Text()
-		}
-	}()
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		for range p.lines {
-		}
-		_ = cmd.Wait()
-	})
-	if line := <-p.lines; line != "ready" {
-		t.Fatalf("the process said %q, want ready", line)
-	}
-	return p
-}
-
-// begin lets the process begin.
-func (p *process) begin() { _ = p.stdin.Close() }
 
 var realServers = []redistest.Topology{redistest.Standalone, redistest.Sentinel, redistest.Cluster}
 
@@ -135,16 +77,16 @@ func TestOneLoadAcrossProcesses(t *testing.T) {
 	redistest.EachOf(t, realServers, func(t *testing.T, s *redistest.Server) {
 		const processes, callers = 8, 50
 		prefix := redistest.Prefix(t)
-		var ps []*process
+		var ps []*redistest.Actor
 		for range processes {
-			ps = append(ps, startProcess(t, s.URL(), prefix, "cold", callers, 300*time.Millisecond))
+			ps = append(ps, startLoader(t, s.URL(), prefix, "cold", callers, 300*time.Millisecond))
 		}
 		for _, p := range ps {
-			p.begin()
+			p.Begin()
 		}
 		loads, values := 0, map[string]int{}
 		for _, p := range ps {
-			for line := range p.lines {
+			for line := range p.Lines {
 				switch word, value, _ := strings.Cut(line, " "); word {
 				case "load":
 					loads++
@@ -188,29 +130,29 @@ func TestTakeover(t *testing.T) {
 // does.
 func takeover(t *testing.T, s *redistest.Server) time.Duration {
 	prefix := redistest.Prefix(t)
-	holder := startProcess(t, s.URL(), prefix, "k", 1, time.Hour)
-	other := startProcess(t, s.URL(), prefix, "k", 10, 0)
-	holder.begin()
-	if line := <-holder.lines; line != "load" {
+	holder := startLoader(t, s.URL(), prefix, "k", 1, time.Hour)
+	other := startLoader(t, s.URL(), prefix, "k", 10, 0)
+	holder.Begin()
+	if line := <-holder.Lines; line != "load" {
 		t.Fatalf("the first process said %q, want load", line)
 	}
-	other.begin()
+	other.Begin()
 	select {
-	case line := <-other.lines:
+	case line := <-other.Lines:
 		t.Fatalf("the second process said %q while the first was loading", line)
 	case <-time.After(1200 * time.Millisecond): // past the first renewal
 	}
 	killed := time.Now()
-	if err := holder.cmd.Process.Kill(); err != nil {
+	if err := holder.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	if line := <-other.lines; line != "load" {
+	if line := <-other.Lines; line != "load" {
 		t.Fatalf("the second process said %q, want load", line)
 	}
 	took := time.Since(killed)
 	t.Logf("takeover after %v", took)
 	n := 0
-	for line := range other.lines {
+	for line := range other.Lines {
 		if !strings.HasPrefix(line, "value ") {
 			t.Errorf("the second process said %q", line)
 		}

@@ -3,7 +3,6 @@
 package cache
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -19,15 +18,14 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
-	"github.com/redis/go-redis/v9/logging"
 
 	"github.com/freshet-go/freshet/internal/redistest"
 )
 
-// raceEnv makes the test binary a racer in a process of its own.
-const raceEnv = "FRESHET_CACHE_RACER"
+// racerRole is a racer in a process of its own.
+var racerRole = redistest.Role{Env: "FRESHET_CACHE_RACER", Run: runRacer}
 
-func init() { children[raceEnv] = raceChild }
+func init() { roles = append(roles, racerRole) }
 
 // raceConfig is what a racer is told.
 type raceConfig struct {
@@ -82,11 +80,10 @@ func (jitter) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessP
 	}
 }
 
-// raceChild makes random calls and then prints its history. Its clock is the wall
+// runRacer makes random calls and then prints its history. Its clock is the wall
 // clock, which all processes of a machine share. The tests take for granted that
 // nobody sets it meanwhile.
-func raceChild() {
-	logging.Disable() // of go-redis
+func runRacer(arg string) {
 	fail := func(err error) {
 		if err != nil {
 			fmt.Println("error", err)
@@ -94,7 +91,7 @@ func raceChild() {
 		}
 	}
 	var cfg raceConfig
-	fail(json.Unmarshal([]byte(os.Getenv(raceEnv)), &cfg))
+	fail(json.Unmarshal([]byte(arg), &cfg))
 	rdb, err := redistest.ClientFromURL(cfg.URL)
 	fail(err)
 	defer rdb.Close()
@@ -107,8 +104,7 @@ func raceChild() {
 	r.away = true // a stopped process has waited too long, for all it knows
 	r.hold = func() time.Duration { return 1 + rand.N(5*time.Millisecond) }
 	_, _, _ = r.c.Peek(context.Background(), "warm") // connect
-	fmt.Println("ready")
-	_, _ = bufio.NewReader(os.Stdin).ReadString('\n')
+	redistest.Ready()
 
 	var left atomic.Int64
 	left.Store(int64(cfg.Calls))
@@ -141,7 +137,7 @@ func raceChild() {
 
 // disturb stops processes for a while, and removes leases as if they had ended,
 // until the last process has gone.
-func disturb(t *testing.T, s *redistest.Server, prefix string, ps []*process, gone <-chan struct{}) {
+func disturb(t *testing.T, s *redistest.Server, prefix string, ps []*redistest.Actor, gone <-chan struct{}) {
 	rdb := s.Client(t)
 	keys := newCache(t, rdb, Options{Prefix: prefix})
 	for {
@@ -157,7 +153,7 @@ func disturb(t *testing.T, s *redistest.Server, prefix string, ps []*process, go
 				t.Error(err)
 			}
 		case 1:
-			p := pick(ps...).cmd.Process
+			p := pick(ps...).Process
 			if p.Signal(syscall.SIGSTOP) != nil { // has ended
 				continue
 			}
@@ -187,16 +183,16 @@ func raceProcesses(t *testing.T, s *redistest.Server, staleFor time.Duration) {
 	began := time.Now()
 	calls := 10 * schedules(t, 100, 0.01) // of each process
 	prefix := redistest.Prefix(t)
-	var ps []*process
+	var ps []*redistest.Actor
 	for i := range 3 {
 		cfg, err := json.Marshal(raceConfig{URL: s.URL(), Prefix: prefix, ID: i, Calls: calls, StaleFor: staleFor})
 		if err != nil {
 			t.Fatal(err)
 		}
-		ps = append(ps, startChild(t, raceEnv+"="+string(cfg)))
+		ps = append(ps, racerRole.Start(t, string(cfg)))
 	}
 	for _, p := range ps {
-		p.begin()
+		p.Begin()
 	}
 	gone := make(chan struct{})
 	var disturbing, reading sync.WaitGroup
@@ -204,7 +200,7 @@ func raceProcesses(t *testing.T, s *redistest.Server, staleFor time.Duration) {
 	histories := make([][]event, len(ps))
 	for i, p := range ps {
 		reading.Go(func() {
-			for line := range p.lines {
+			for line := range p.Lines {
 				var e event
 				if err := json.Unmarshal([]byte(line), &e); err != nil {
 					t.Errorf("process %d said %q", i, line)

@@ -76,12 +76,12 @@ func (c *Redis) refresh(ctx context.Context, key string, src *source, e *entry, 
 	}
 	old := e.kept()
 	old.payload = bytes.Clone(e.payload) // the caller may change it
-	c.running.add()
+	c.running.Add()
 	go func() {
 		if c.rest(f, c.refreshOnce(f, old, ahead)) {
 			c.lead(*c.x.Budget(), []*flight{f})
 		} else {
-			c.running.done()
+			c.running.Done()
 		}
 	}()
 }
@@ -117,7 +117,7 @@ func (c *Redis) rest(f *flight, d time.Duration) bool {
 		select {
 		case <-timer.C:
 		case <-f.wake:
-		case <-c.running.end:
+		case <-c.running.Ending():
 		}
 	}
 	return c.flights.next(f)

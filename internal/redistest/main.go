@@ -20,10 +20,15 @@ const leakPatience = 8 * time.Second
 // return. A package calls it as
 //
 //	func TestMain(m *testing.M) { redistest.Main(m) }
-func Main(m *testing.M) {
+//
+// If a test has started the process in one of the roles, it plays that instead.
+func Main(m *testing.M, roles ...Role) {
 	// go-redis writes to stderr about every dial that fails, which is what
 	// half of our tests provoke.
 	logging.Disable()
+	if play(roles) {
+		os.Exit(0)
+	}
 	before := goroutines()
 	code := m.Run()
 	shared.stop()
