@@ -98,7 +98,7 @@ func (c *clientIP) key(r *http.Request) string {
 		if a, found := c.hop(r); found {
 			client, ok = a, true
 		}
-	case c.Header != "" && ok:
+	case c.Header != "":
 		client = c.lastUntrusted(r, remote)
 	}
 	switch {

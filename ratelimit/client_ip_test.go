@@ -72,6 +72,9 @@ func TestClientIPBits(t *testing.T) {
 		if got := clientOf(t, opts, "[2001:db8:1:2:3:4:5:6]:1"); got != want {
 			t.Errorf("with %d bits the client is %q, want %q", bits, got, want)
 		}
+		if got := clientOf(t, opts, "[2001:db8:1:2:3:4:5:6%eth0]:1"); got != want {
+			t.Errorf("with %d bits and a zone the client is %q, want %q", bits, got, want)
+		}
 		if got := clientOf(t, opts, "192.0.2.7:1"); got != "192.0.2.7" {
 			t.Errorf("with %d bits the IPv4 client is %q", bits, got)
 		}
