@@ -218,6 +218,7 @@ func FuzzHeaders(f *testing.F) {
 	f.Add("default", 100, int64(time.Minute), 0, uint8(0), 50, int64(0), int64(time.Second))
 	f.Add("\"\\\r\n\x00\x7fé;q=1,", 3, int64(time.Second), 10, uint8(0), 0, int64(1), int64(math.MaxInt64))
 	f.Add("", math.MaxInt, int64(math.MaxInt64), math.MaxInt, uint8(1), math.MaxInt, int64(math.MaxInt64), int64(0))
+	f.Add("", 2_000_000_001, int64(time.Second), 2_000_000_002, uint8(0), 1, int64(0), int64(0)) // half a nanosecond more than a second
 	f.Add("", 1, int64(math.MaxInt64), math.MaxInt, uint8(0), -1, int64(-1), int64(-1))
 	f.Fuzz(func(t *testing.T, name string, quota int, period int64, burst int, algorithm uint8, remaining int, retry, reset int64) {
 		res := Result{

@@ -30,8 +30,8 @@ func (f limiterFunc) AllowN(ctx context.Context, key string, n int) (Result, err
 	return f(ctx, key, n)
 }
 
-// allows is a Limiter that has n tokens for each key.
-func allows(n int) limiterFunc {
+// tokens is a Limiter that has n tokens for each key.
+func tokens(n int) limiterFunc {
 	var mu sync.Mutex
 	taken := make(map[string]int)
 	return func(_ context.Context, key string, cost int) (Result, error) {
@@ -55,8 +55,8 @@ func broken(err error) limiterFunc {
 	return func(context.Context, string, int) (Result, error) { return Result{}, err }
 }
 
-// ok is a handler.
-var ok = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok") })
+// okHandler says ok.
+var okHandler = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok") })
 
 // serve sends a request to a handler in place.
 func serve(h http.Handler, edits ...func(*http.Request)) *httptest.ResponseRecorder {
@@ -75,7 +75,7 @@ func from(remote string) func(*http.Request) {
 
 func TestMiddleware(t *testing.T) {
 	t.Parallel()
-	h := Middleware(allows(2), nil)(ok)
+	h := Middleware(tokens(2), nil)(okHandler)
 	for i, want := range []int{200, 200, 429, 429} {
 		w := serve(h)
 		if w.Code != want {
@@ -109,7 +109,7 @@ func TestMiddlewareHostileName(t *testing.T) {
 	l := func(context.Context, string, int) (Result, error) {
 		return Result{Limit: Limit{Name: "\"},</script>\r\nX: 1\xff", Quota: 1, Period: time.Hour}}, nil
 	}
-	srv := httptest.NewServer(Middleware(limiterFunc(l), nil)(ok))
+	srv := httptest.NewServer(Middleware(limiterFunc(l), nil)(okHandler))
 	defer srv.Close()
 	res, body := get(t, srv.Client(), "GET", srv.URL)
 	list, err := parseList(res.Header.Get("RateLimit"))
@@ -135,7 +135,7 @@ func TestMiddlewareKeyAndCost(t *testing.T) {
 	h := Middleware(limiterFunc(l), &MiddlewareOptions{
 		Key:  func(r *http.Request) string { keyAsked++; return r.Header.Get("User") },
 		Cost: func(r *http.Request) int { return len(r.Header.Get("Work")) },
-	})(ok)
+	})(okHandler)
 	user := func(name, work string) func(*http.Request) {
 		return func(r *http.Request) {
 			r.Header.Set("User", name)
@@ -165,7 +165,7 @@ func TestMiddlewareErrors(t *testing.T) {
 		{fmt.Errorf("%w: %w", ErrUnavailable, errInternal), 503},
 		{fmt.Errorf("%w: %w", ErrExceedsBurst, errInternal), 400},
 	} {
-		w := serve(Middleware(broken(test.err), nil)(ok))
+		w := serve(Middleware(broken(test.err), nil)(okHandler))
 		var p problem
 		err := json.Unmarshal(w.Body.Bytes(), &p)
 		if w.Code != test.status || p.Status != test.status || err != nil || p.Title == "" || p.Type != "" {
@@ -184,7 +184,7 @@ func TestMiddlewareErrors(t *testing.T) {
 			got = err
 			w.WriteHeader(http.StatusTeapot)
 		},
-	})(ok)
+	})(okHandler)
 	if w := serve(h); w.Code != http.StatusTeapot || got != errInternal {
 		t.Errorf("with an ErrorHandler: status %d, and it was given %v", w.Code, got)
 	}
@@ -193,13 +193,13 @@ func TestMiddlewareErrors(t *testing.T) {
 func TestMiddlewareDenied(t *testing.T) {
 	t.Parallel()
 	var got Result
-	h := Middleware(allows(0), &MiddlewareOptions{
+	h := Middleware(tokens(0), &MiddlewareOptions{
 		Denied: func(w http.ResponseWriter, r *http.Request, res Result) {
 			got = res
 			w.Header().Del("Cache-Control")
 			http.Redirect(w, r, "/busy", http.StatusSeeOther)
 		},
-	})(ok)
+	})(okHandler)
 	w := serve(h)
 	if w.Code != http.StatusSeeOther || got.RetryAfter != 1500*time.Millisecond || got.Allowed {
 		t.Errorf("status %d; Denied was given %+v", w.Code, got)
@@ -212,7 +212,7 @@ func TestMiddlewareDenied(t *testing.T) {
 // DryRun takes tokens and shows nothing.
 func TestMiddlewareDryRun(t *testing.T) {
 	t.Parallel()
-	l := allows(1)
+	l := tokens(1)
 	var taken []int
 	opts := &MiddlewareOptions{
 		DryRun: true,
@@ -224,7 +224,7 @@ func TestMiddlewareDryRun(t *testing.T) {
 	}
 	for _, limiter := range []Limiter{l, broken(errInternal)} {
 		for range 2 {
-			if w := serve(Middleware(limiter, opts)(ok)); w.Code != 200 || w.Body.String() != "ok" || len(w.Header()) != 1 {
+			if w := serve(Middleware(limiter, opts)(okHandler)); w.Code != 200 || w.Body.String() != "ok" || len(w.Header()) != 1 {
 				t.Errorf("status %d, header %v", w.Code, w.Header())
 			}
 		}
@@ -266,7 +266,7 @@ func TestMiddlewareDone(t *testing.T) {
 		"the context ends": {func(_ http.ResponseWriter, r *http.Request) { r.Context().Value(cancelKey{}).(context.CancelFunc)() }, 200, false},
 	} {
 		var got []done
-		h := Middleware(allows(9), &MiddlewareOptions{
+		h := Middleware(tokens(9), &MiddlewareOptions{
 			Key:  func(*http.Request) string { return "k" },
 			Cost: func(*http.Request) int { return 3 },
 			Done: func(ctx context.Context, key string, n, status int) {
@@ -293,8 +293,8 @@ func TestMiddlewareDone(t *testing.T) {
 	}
 	told := false
 	note := func(context.Context, string, int, int) { told = true }
-	serve(Middleware(allows(0), &MiddlewareOptions{Done: note})(ok))
-	serve(Middleware(broken(errInternal), &MiddlewareOptions{Done: note})(ok))
+	serve(Middleware(tokens(0), &MiddlewareOptions{Done: note})(okHandler))
+	serve(Middleware(broken(errInternal), &MiddlewareOptions{Done: note})(okHandler))
 	if told {
 		t.Error("Done was called for a request that did not get through")
 	}
@@ -317,7 +317,7 @@ func TestMiddlewareChain(t *testing.T) {
 			return res, err
 		}
 	}
-	h := Middleware(named(allows(3), "outer"), nil)(Middleware(named(allows(2), "inner"), nil)(ok))
+	h := Middleware(named(tokens(3), "outer"), nil)(Middleware(named(tokens(2), "inner"), nil)(okHandler))
 	w := serve(h)
 	hasHeader(t, w.Header(), "RateLimit-Policy", `"outer";q=3;w=60, "inner";q=2;w=60`)
 	hasHeader(t, w.Header(), "RateLimit", `"outer";r=2;t=60, "inner";r=1;t=60`)
@@ -357,7 +357,7 @@ func get(t *testing.T, client *http.Client, method, url string) (*http.Response,
 // withDone is a middleware that wraps the ResponseWriter, and says what Done was told.
 func withDone() (func(http.Handler) http.Handler, <-chan done) {
 	told := make(chan done, 100)
-	return Middleware(allows(1000), &MiddlewareOptions{
+	return Middleware(tokens(1000), &MiddlewareOptions{
 		Done: func(_ context.Context, key string, n, status int) { told <- done{key, n, status} },
 	}), told
 }
@@ -514,7 +514,7 @@ func TestMiddlewareOnServers(t *testing.T) {
 func TestMiddlewareDeniesHEAD(t *testing.T) {
 	t.Parallel()
 	for _, v2 := range []bool{false, true} {
-		srv := httptest.NewUnstartedServer(Middleware(allows(0), nil)(ok))
+		srv := httptest.NewUnstartedServer(Middleware(tokens(0), nil)(okHandler))
 		srv.EnableHTTP2 = v2
 		srv.StartTLS()
 		res, body := get(t, srv.Client(), "GET", srv.URL)
@@ -568,7 +568,7 @@ func TestMiddlewareWriter(t *testing.T) {
 	}
 	// Without Done nothing stands between.
 	var seen http.ResponseWriter
-	Middleware(allows(1), nil)(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { seen = w })).ServeHTTP(w, r)
+	Middleware(tokens(1), nil)(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { seen = w })).ServeHTTP(w, r)
 	if seen != w {
 		t.Errorf("without Done the handler gets a %T", seen)
 	}
