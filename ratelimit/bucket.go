@@ -2,6 +2,7 @@ package ratelimit
 
 import (
 	"math/bits"
+	"strings"
 )
 
 // bucket is a TokenBucket as GCRA: what is stored is the theoretical arrival time
@@ -106,6 +107,22 @@ func (b *bucket) at(tat instant, n int64) standing {
 
 // zero is the code of remainder 0; see bucket.lua.
 func (b *bucket) zero() int64 { return b.den * (b.den - 1) / 2 }
+
+// reply reads what gcra.lua returns. granted is 1 or 0.
+func (b *bucket) reply(reply any) (d decision, tat instant, ok bool) {
+	s, _ := reply.(string)
+	head, value, _ := strings.Cut(s, "  ")
+	var f [3]int64
+	if !numbers(head, f[:]) || len(value) < 16 {
+		return d, tat, false
+	}
+	d.granted, d.now = f[0], f[1]*1_000_000+f[2]
+	if tat.us, ok = number(value[:16]); ok && len(value) > 16 {
+		tat.rem, ok = number(value[16:])
+		tat.rem -= b.zero()
+	}
+	return d, tat, ok
+}
 
 func (b *bucket) letter() string  { return "t" }
 func (b *bucket) capacity() int64 { return b.burst }

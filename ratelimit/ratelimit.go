@@ -174,12 +174,13 @@ func (r *Redis) takeTokens(ctx context.Context, b *exec.Budget, p *plan, bucket 
 	if err := r.x.Do(ctx, b, cmd); err != nil {
 		return decision{}, err
 	}
-	var f [4]int64
-	if !numbers(cmd.Val(), f[:]) {
+	d, tat, ok := bucket.reply(cmd.Val())
+	if !ok {
 		return decision{}, errReply
 	}
-	at := bucket.at(instant{f[2] - f[1], f[3]}, n)
-	return decision{f[0] * n, f[1], []standing{at}}, nil
+	d.granted *= n
+	d.at = []standing{bucket.at(bucket.minus(tat, instant{us: d.now}), n)}
+	return d, nil
 }
 
 // run runs a script for limits of any kind. A FixedWindow is given the windows around
