@@ -1,16 +1,26 @@
 package ratelimit
 
-import "time"
+import (
+	"sync/atomic"
+	"time"
+)
 
 // fixedWindow is a FixedWindow.
 type fixedWindow struct {
 	quota    int64
 	period   int64
 	location *time.Location
+	kept     atomic.Pointer[fixedArgs]
+}
+
+// fixedArgs are parameters in the form that scripts want.
+type fixedArgs struct {
+	from, to int64
+	args     []any
 }
 
 func newFixedWindow(l Limit) *fixedWindow {
-	w := &fixedWindow{int64(l.Quota), l.Period.Microseconds(), l.Location}
+	w := &fixedWindow{quota: int64(l.Quota), period: l.Period.Microseconds(), location: l.Location}
 	if w.location == nil {
 		w.location = time.UTC
 	}
@@ -63,9 +73,9 @@ func (w *fixedWindow) bounds(us int64) (start, end int64) {
 		}
 		start, begin = cell*w.period+monday-off, earlier
 	}
-	for next := to; end > next; {
+	for next := to; end >= next; {
 		off, _, later := w.zone(next)
-		if w.cell(next, off) != cell {
+		if begins := (next+off-monday)%w.period == 0; begins || w.cell(next, off) != cell {
 			end = next
 			break
 		}
@@ -77,17 +87,39 @@ func (w *fixedWindow) bounds(us int64) (start, end int64) {
 func (w *fixedWindow) letter() string  { return "f" }
 func (w *fixedWindow) capacity() int64 { return w.quota }
 
+// params are for as long as windows follow each other regularly, which is until the
+// local clock is put forward or back; around that they are for one window.
 func (w *fixedWindow) params(now int64) [6]int64 {
+	offset, from, to := w.zone(now)
 	start, end := w.bounds(now)
-	before, _ := w.bounds(start - 1)
-	_, after := w.bounds(end)
-	return [6]int64{w.quota, before, start, end, after}
+	anchor := monday - offset
+	if (start-anchor)%w.period != 0 || (end-anchor)%w.period != 0 || start < from || end > to {
+		return w.named(now)
+	}
+	from, to = max(from, 0), min(to, exact)
+	from = start - (start-from)/w.period*w.period
+	to = start + (to-start)/w.period*w.period
+	if last, e := w.bounds(to - 1); e != to { // it goes on after the clock is put back
+		to = last
+	}
+	return [6]int64{w.quota, from, to, start, w.period}
+}
+
+// args are the params of a time, kept for as long as they hold.
+func (w *fixedWindow) args(now int64) []any {
+	k := w.kept.Load()
+	if k == nil || now < k.from || now >= k.to {
+		p := w.params(now)
+		k = &fixedArgs{p[1], p[2], numbered(w.letter(), p)}
+		w.kept.Store(k)
+	}
+	return k.args
 }
 
 // named are the parameters for the window of one time only.
 func (w *fixedWindow) named(now int64) [6]int64 {
 	start, end := w.bounds(now)
-	return [6]int64{w.quota, start, end, end, end}
+	return [6]int64{w.quota, start, end, start, end - start}
 }
 
 func (w *fixedWindow) later(s standing, elapsed, _ int64) (standing, bool) {

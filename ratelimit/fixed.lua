@@ -1,17 +1,13 @@
 -- fixed.lua: how a FixedWindow is counted. A part of several scripts; see kinds.lua.
 -- The value is 'start taken': the start of the window in us and what was taken in it.
--- Parameters: 1 quota  2 to 5 where three windows in a row begin and end, us. They are
--- nil outside of these.
+-- Parameters: 1 quota  2 3 between which times the rest holds  4 where some window
+-- begins  5 how long each is; all in us. They are nil outside of 2 and 3.
 kinds.f = function(key, p)
-  local quota, start, stop = p[1], nil, nil
-  for i = 2, 4 do
-    if now >= p[i] and now < p[i + 1] then
-      start, stop = p[i], p[i + 1]
-    end
-  end
-  if not start then
+  if now < p[2] or now >= p[3] then
     return nil
   end
+  local quota, start = p[1], now - (now - p[4]) % p[5]
+  local stop = start + p[5]
   local taken = 0
   local s = {}
   local v = redis.call('GET', key)

@@ -183,9 +183,9 @@ func (r *Redis) takeTokens(ctx context.Context, b *exec.Budget, p *plan, bucket 
 	return d, nil
 }
 
-// run runs a script for limits of any kind. A FixedWindow is given the windows around
-// the time that the server is thought to have; if the server has another, it says so
-// and is asked again.
+// run runs a script for limits of any kind. A FixedWindow is told how the local clock
+// goes at the time that the server is thought to have; if that is wrong the server says
+// its time and is asked again.
 func (r *Redis) run(ctx context.Context, b *exec.Budget, script *exec.Script, p *plan, key string, q request) (decision, error) {
 	keys := p.keys(r.o.keys, key)
 	f := make([]int64, 2+3*len(keys))
@@ -201,7 +201,7 @@ func (r *Redis) run(ctx context.Context, b *exec.Budget, script *exec.Script, p 
 				if script == refundScript && known {
 					params = numbered(w.letter(), w.named(now))
 				} else {
-					params = numbered(w.letter(), w.params(now))
+					params = w.args(now)
 				}
 			}
 			args = append(args, params...)
