@@ -30,6 +30,7 @@ type standing struct {
 	room  int64 // the most that may be taken
 	retry int64 // until n may be taken
 	reset int64 // until it is as if it had never been used
+	early int64 // of a bucket: by how much reset is rounded up, in 1/den µs
 }
 
 const (

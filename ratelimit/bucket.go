@@ -92,9 +92,12 @@ func (b *bucket) minus(x, y instant) instant {
 
 // at is how the bucket stands when its TAT is in so much time.
 func (b *bucket) at(tat instant, n int64) standing {
-	s := standing{reset: max(tat.ceil(), 0)}
 	if tat.us < 0 {
 		tat = instant{}
+	}
+	s := standing{reset: tat.ceil()}
+	if tat.rem > 0 {
+		s.early = b.den - tat.rem
 	}
 	s.room = b.tokens(b.minus(b.full, tat))
 	if n > b.burst { // in a share of the limit, which must be unused then
@@ -133,7 +136,7 @@ func (b *bucket) params(int64) [6]int64 {
 }
 
 func (b *bucket) later(s standing, elapsed, n int64) (standing, bool) {
-	return b.at(instant{us: s.reset - elapsed}, n), true
+	return b.at(b.minus(instant{us: s.reset - elapsed}, instant{rem: s.early}), n), true
 }
 
 func (b *bucket) meter(other meter, now int64) meter {

@@ -65,11 +65,10 @@ kinds.t = function(key, p)
     if to_rem > most_rem then
       retry = retry + 1
     end
-    local reset = us - now
     if rem > 0 then
-      reset = reset + 1
+      return retry, us - now + 1, den - rem
     end
-    return retry, reset
+    return retry, us - now
   end
   return s
 end

@@ -40,7 +40,7 @@ func (r *Redis) without(ctx context.Context, op string, p *plan, key string, q r
 		res = Result{Limit: p.limits[0], RetryAfter: closedRetry, ResetAfter: closedRetry}
 	default:
 		d := r.local.take(p.local, key, q)
-		res = p.local.result(d.granted, d.at)
+		res = p.local.result(d.granted, d.at, 0)
 		for i, l := range p.local.limits {
 			if l.Name == res.Limit.Name {
 				res.Limit = p.limits[i]

@@ -123,7 +123,7 @@ func (w *fixedWindow) named(now int64) [6]int64 {
 }
 
 func (w *fixedWindow) later(s standing, elapsed, _ int64) (standing, bool) {
-	return standing{s.room, max(s.retry-elapsed, 0), max(s.reset-elapsed, 0)}, true
+	return standing{room: s.room, retry: max(s.retry-elapsed, 0), reset: max(s.reset-elapsed, 0)}, true
 }
 
 func (w *fixedWindow) meter(other meter, now int64) meter {

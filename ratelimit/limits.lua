@@ -8,6 +8,6 @@ local function limit(i)
   return kinds[ARGV[a]](KEYS[i], p)
 end
 local function told(s, n)
-  local retry, reset = s.tell(n)
-  return string.format('%.0f %.0f %.0f', s.room, math.max(retry, 0), math.max(reset, 0))
+  local retry, reset, early = s.tell(n)
+  return string.format('%.0f %.0f %.0f %.0f', s.room, math.max(retry, 0), math.max(reset, 0), early or 0)
 end

@@ -21,10 +21,10 @@ func (l *slidingLog) letter() string        { return "l" }
 func (l *slidingLog) capacity() int64       { return l.quota }
 func (l *slidingLog) params(int64) [6]int64 { return [6]int64{l.quota, l.period} }
 
-// later knows only when n may be taken. If that is when the oldest one leaves, then
-// nothing changes before.
+// later knows when n may be taken, but not when others leave. So it can tell if n may be
+// taken when one has left, or if it is not this limit that keeps n from being taken.
 func (l *slidingLog) later(s standing, elapsed, n int64) (standing, bool) {
-	return standing{s.room, max(s.retry-elapsed, 0), max(s.reset-elapsed, 0)}, s.room == n-1
+	return standing{room: s.room, retry: max(s.retry-elapsed, 0), reset: max(s.reset-elapsed, 0)}, s.room >= n-1
 }
 
 func (l *slidingLog) meter(other meter, _ int64) meter {

@@ -80,7 +80,7 @@ func (m *Memory) AllowN(ctx context.Context, key string, n int) (Result, error) 
 		return Result{}, ErrExceedsBurst
 	}
 	d := m.take(p, key, request{int64(n), int64(n), int64(n)})
-	return p.result(d.granted, d.at), nil
+	return p.result(d.granted, d.at, 0), nil
 }
 
 // AllowUpTo takes as much as all limits of key allow, n at most; Result.Granted says how
@@ -91,7 +91,7 @@ func (m *Memory) AllowUpTo(ctx context.Context, key string, n int) (Result, erro
 		return Result{}, err
 	}
 	d := m.take(p, key, request{min(int64(n), p.capacity), 1, 1})
-	return p.result(d.granted, d.at), nil
+	return p.result(d.granted, d.at, 0), nil
 }
 
 // Wait blocks until n are allowed, as [Redis.Wait] does.

@@ -271,7 +271,9 @@ func (c *checker) decided(q request, d decision) {
 		if m.add(want); want > 0 || corrected[i] {
 			c.models[i] = m
 		}
-		if got, want := d.at[i], (standing{m.room(), m.retry(q.least), m.reset()}); got != want {
+		got := d.at[i]
+		got.early = 0
+		if want := (standing{room: m.room(), retry: m.retry(q.least), reset: m.reset()}); got != want {
 			c.t.Fatalf("%s: %+v at %d, granted %d: limit %d stands at %+v, want %+v", c.what, q, d.now, d.granted, i, got, want)
 		}
 	}

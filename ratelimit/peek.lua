@@ -1,6 +1,6 @@
 -- peek.lua: tell how limits stand. It follows kinds.lua.
 -- ARGV[3] what is asked about; ARGV[1] and [2] are not used
--- Returns '0 now', and for each limit 'room retry reset', in us, retry for ARGV[3]; or
+-- Returns '0 now', and for each limit 'room retry reset early', in us, retry for ARGV[3]; or
 -- '-1 now' for lack of parameters.
 -- Expiry: unchanged.
 local out = {string.format('0 %.0f', now)}

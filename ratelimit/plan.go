@@ -120,15 +120,16 @@ func (p *plan) keys(space rkey.Space, key string) []string {
 }
 
 // result is a decision by which granted was taken, from how the limits stand after it.
-func (p *plan) result(granted int64, at []standing) Result {
+// What was taken after it in the same moment is more.
+func (p *plan) result(granted int64, at []standing, more int64) Result {
 	r := Result{Allowed: granted > 0, Granted: int(granted)}
 	binding := 0
 	for i, s := range at {
 		if granted > 0 && s.room < at[binding].room || granted == 0 && s.retry > at[binding].retry {
 			binding = i
 		}
-		if i == 0 || int(s.room) < r.Remaining {
-			r.Remaining = int(s.room)
+		if room := int(s.room + more); i == 0 || room < r.Remaining {
+			r.Remaining = room
 		}
 	}
 	r.Limit = p.limits[binding]

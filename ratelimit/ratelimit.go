@@ -30,6 +30,9 @@ type Redis struct {
 	x       *exec.Client
 	plans   *plans
 	local   *Memory // for FailLocal
+	denials *denials
+	ahead   *ahead
+	flights *flights
 	running running
 	n       counters
 }
@@ -63,14 +66,22 @@ func New(rdb redis.UniversalClient, name string, limit Limit, opts *Options) (*R
 	if err != nil {
 		return nil, fmt.Errorf("ratelimit: %w", err)
 	}
-	r := &Redis{o: o, x: x, plans: plans, local: newMemory(plans)}
+	r := &Redis{o: o, x: x, plans: plans, local: newMemory(plans), denials: newDenials(o.DenialCache)}
+	if o.Prefetch > 0 {
+		if _, ok := plans.own.bucket(); !ok || o.LimitFor != nil {
+			return nil, errors.New("ratelimit: Options.Prefetch is for a TokenBucket without Also and LimitFor")
+		}
+		r.ahead = newAhead(int64(o.Prefetch))
+	}
+	r.flights = newFlights(r)
 	r.running.end, r.running.idle = make(chan struct{}), make(chan struct{})
 	return r, nil
 }
 
 // Allow is AllowN of one.
 //
-// Cost: 1 round trip, 1 key for each limit, O(1).
+// Cost: 1 round trip, 1 key for each limit, O(1); 0 for what is remembered or was taken
+// ahead.
 // Atomic: yes.
 // Errors: as AllowN.
 func (r *Redis) Allow(ctx context.Context, key string) (Result, error) {
@@ -84,7 +95,12 @@ func (r *Redis) Allow(ctx context.Context, key string) (Result, error) {
 // What is taken is taken once, whatever happens to the reply. If Redis is away, or the
 // reply was lost, OnUnavailable decides, the result is Degraded and the error nil.
 //
-// Cost: 1 round trip, 1 key for each limit, O(1). A SlidingLog whose ring is full of
+// Callers of one key who ask for the same n at the same time are answered together, in
+// the order in which they came; what is denied is remembered, see
+// [Options.DenialCache].
+//
+// Cost: 1 round trip, 1 key for each limit, O(1); 0 for what is remembered or was taken
+// ahead. A SlidingLog whose ring is full of
 // what is younger than the Period doubles it, which is O(Quota) once in a while.
 // Atomic: yes.
 // Errors: ErrExceedsBurst if n can never be allowed; ErrClosed; a server error that
@@ -99,7 +115,19 @@ func (r *Redis) AllowN(ctx context.Context, key string, n int) (Result, error) {
 	if int64(n) > p.capacity {
 		return Result{}, ErrExceedsBurst
 	}
-	return r.decide(ctx, "allow", p, key, request{int64(n), int64(n), int64(n)})
+	if res, ok := r.denials.find(p, key, int64(n)); ok {
+		r.n.remembered.Add(1)
+		return r.n.decided(res), nil
+	}
+	if res, ok := r.ahead.take(p, key, int64(n)); ok {
+		r.n.ahead.Add(1)
+		return r.n.decided(res), nil
+	}
+	a := r.flights.join(ctx, flightKey{p, key, int64(n)})
+	if a.err != nil {
+		return r.without(ctx, "allow", p, key, request{int64(n), int64(n), int64(n)}, a.err)
+	}
+	return r.n.decided(p.result(a.granted, a.at, a.more)), nil
 }
 
 // AllowUpTo takes as much as all limits of key allow, n at most; Result.Granted says how
@@ -114,7 +142,12 @@ func (r *Redis) AllowUpTo(ctx context.Context, key string, n int) (Result, error
 		return Result{}, err
 	}
 	defer r.running.done()
-	return r.decide(ctx, "allow", p, key, request{min(int64(n), p.capacity), 1, 1})
+	q := request{min(int64(n), p.capacity), 1, 1}
+	d, err := r.take(ctx, r.x.Budget(), p, key, q)
+	if err != nil {
+		return r.without(ctx, "allow", p, key, q, err)
+	}
+	return r.n.decided(p.result(d.granted, d.at, 0)), nil
 }
 
 // begin is how every call that asks for n begins. The caller ends it with running.done.
@@ -131,15 +164,6 @@ func (r *Redis) begin(ctx context.Context, key string, n int) (*plan, error) {
 		return nil, err
 	}
 	return p, nil
-}
-
-// decide asks Redis, and OnUnavailable if that cannot say.
-func (r *Redis) decide(ctx context.Context, op string, p *plan, key string, q request) (Result, error) {
-	d, err := r.take(ctx, r.x.Budget(), p, key, q)
-	if err != nil {
-		return r.without(ctx, op, p, key, q, err)
-	}
-	return r.n.decided(p.result(d.granted, d.at)), nil
 }
 
 // request is what is to be taken: as much as there is room for, a multiple of step
@@ -188,7 +212,7 @@ func (r *Redis) takeTokens(ctx context.Context, b *exec.Budget, p *plan, bucket 
 // its time and is asked again.
 func (r *Redis) run(ctx context.Context, b *exec.Budget, script *exec.Script, p *plan, key string, q request) (decision, error) {
 	keys := p.keys(r.o.keys, key)
-	f := make([]int64, 2+3*len(keys))
+	f := make([]int64, 2+4*len(keys))
 	var now int64
 	var known bool
 	if p.dated {
@@ -229,7 +253,7 @@ func (r *Redis) run(ctx context.Context, b *exec.Budget, script *exec.Script, p 
 		}
 		at := make([]standing, len(keys))
 		for i := range at {
-			at[i] = standing{f[2+3*i], f[3+3*i], f[4+3*i]}
+			at[i] = standing{f[2+4*i], f[3+4*i], f[4+4*i], f[5+4*i]}
 		}
 		return decision{f[0], f[1], at}, nil
 	}

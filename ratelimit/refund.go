@@ -52,6 +52,7 @@ func (r *Redis) Refund(ctx context.Context, key string, n int) error {
 		return err
 	}
 	defer r.running.done()
+	defer r.denials.forget(key)
 	if _, err = r.run(ctx, r.x.Budget(), refundScript, p, key, request{most: min(int64(n), p.capacity)}); err != nil {
 		return r.failed("refund", err)
 	}
@@ -83,6 +84,12 @@ func (r *Redis) Reset(ctx context.Context, keys ...string) error {
 		cmds[i] = unlink(all[i]...).Splits()
 	}
 	b := r.x.Budget()
+	defer func() {
+		for _, key := range keys {
+			r.denials.forget(key)
+			r.ahead.forget(key)
+		}
+	}()
 	_ = r.x.DoAll(ctx, b, cmds) // each has its own
 	var single []*exec.Cmd
 	var first error

@@ -1,7 +1,7 @@
 -- take.lua: take as much as all limits allow, the same from each. It follows kinds.lua.
 -- ARGV[1] the most to take  ARGV[2] what to take a multiple of
 -- ARGV[3] the least to take; else nothing
--- Returns 'taken now', and for each limit 'room retry reset' as it is afterwards, in
+-- Returns 'taken now', and for each limit 'room retry reset early' as it is afterwards, in
 -- us, retry for ARGV[3]; or '-1 now' for lack of parameters, nothing done.
 -- Expiry: when a limit is as if never used.
 local taken, step, least = ARGV[1] + 0, ARGV[2] + 0, ARGV[3] + 0
