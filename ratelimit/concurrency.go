@@ -54,7 +54,7 @@ type ConcurrencyOptions struct {
 	TTL time.Duration
 }
 
-// Concurrency limits how much is done at once, by all processes together: a place is
+// A Concurrency limits how much is done at once, by all processes together: a place is
 // taken with Acquire and given back with Release. If its holder crashes, it is free
 // again when the lease ends, after [ConcurrencyOptions.TTL]. It is safe for concurrent
 // use, and needs no closing.
@@ -76,7 +76,7 @@ type ConcurrencyStats struct {
 	Acquired    uint64 // leases that were taken
 	Full        uint64 // Acquires that found none
 	Lost        uint64 // leases that had ended before their Renew or Release
-	Unavailable uint64 // calls that failed because Redis was away, or its reply lost
+	Unavailable uint64 // calls that failed because Redis was away or could not write, or the reply was lost
 }
 
 // NewConcurrency returns a limit of so many leases held at once, for each key. It does
@@ -91,28 +91,30 @@ func NewConcurrency(rdb redis.UniversalClient, name string, limit int, opts *Con
 		o = *opts
 	}
 	if o.Prefix == "" {
-		o.Prefix = "ratelimit"
+		o.Prefix = defaultPrefix
 	}
 	if _, err := rkey.New(o.Prefix); err != nil {
 		return nil, fmt.Errorf("ratelimit: ConcurrencyOptions.Prefix %w", err)
 	}
-	if _, err := rkey.New(name); err != nil {
-		return nil, fmt.Errorf("ratelimit: name %w", err)
+	if name == "" {
+		return nil, errors.New("ratelimit: name is empty")
 	}
-	const longest = 100 * 365 * 24 * time.Hour
+	if !validName(name, true) {
+		return nil, errors.New("ratelimit: name is not printable ASCII without spaces, quotes, backslashes and braces")
+	}
 	switch {
 	case limit < 1:
 		return nil, errors.New("ratelimit: limit is less than 1")
 	case o.TTL == 0:
 		o.TTL = 30 * time.Second
-	case o.TTL < time.Millisecond || o.TTL > longest:
+	case o.TTL < time.Millisecond || o.TTL > never:
 		return nil, errors.New("ratelimit: ConcurrencyOptions.TTL is less than a millisecond or more than 100 years")
 	}
 	switch {
 	case o.Timeout == 0:
-		o.Timeout = 100 * time.Millisecond
+		o.Timeout = defaultTimeout
 	case o.Timeout < 0:
-		o.Timeout = longest
+		o.Timeout = never
 	}
 	x, err := exec.New(rdb, o.Timeout)
 	if err != nil {
@@ -155,7 +157,7 @@ func (c *Concurrency) Acquire(ctx context.Context, key string) (*Lease, error) {
 		}
 		now, outcome, ok := acquireReply(cmd)
 		if !ok {
-			return nil, c.failed("acquire", errNoAcquire)
+			return nil, c.failed("acquire", errReply)
 		}
 		c.x.Observe(cmd, now)
 		switch outcome {
@@ -170,10 +172,7 @@ func (c *Concurrency) Acquire(ctx context.Context, key string) (*Lease, error) {
 	return nil, c.failed("acquire", &exec.Error{Kind: exec.Unavailable, Err: errTooLate})
 }
 
-var (
-	errNoAcquire = errors.New("the script replied something else than expected")
-	errTooLate   = errors.New("the request came too late")
-)
+var errTooLate = errors.New("the request came too late")
 
 // acquireReply reads what acquire.lua returned.
 func acquireReply(cmd *exec.Cmd) (now time.Time, outcome int64, ok bool) {
@@ -236,15 +235,15 @@ func (c *Concurrency) once(ctx context.Context, b *exec.Budget, request func() *
 
 // failed counts an error and makes it the package's.
 func (c *Concurrency) failed(op string, err error) error {
-	switch exec.KindOf(err) {
-	case exec.Unavailable:
-		c.n.unavailable.Add(1)
-		return fmt.Errorf("%w: %s: %w", ErrUnavailable, op, err)
-	case exec.UnknownOutcome:
-		c.n.unavailable.Add(1)
-		return fmt.Errorf("%w: %s: %w", ErrUnknownOutcome, op, err)
+	if !isAway(err) {
+		return fmt.Errorf("ratelimit: %s: %w", op, err)
 	}
-	return fmt.Errorf("ratelimit: %s: %w", op, err)
+	c.n.unavailable.Add(1)
+	as := ErrUnavailable
+	if exec.KindOf(err) == exec.UnknownOutcome {
+		as = ErrUnknownOutcome
+	}
+	return fmt.Errorf("%w: %s: %w", as, op, err)
 }
 
 // Renew makes the lease last for a full TTL from now. A lease that has ended stays

@@ -372,8 +372,8 @@ func TestConcurrencyOptions(t *testing.T) {
 		want  string
 	}{
 		{"", 1, nil, "name is empty"},
-		{"a b", 1, nil, "name contains"},
-		{"a}", 1, nil, "name contains"},
+		{"a b", 1, nil, "name is not"},
+		{"a}", 1, nil, "name is not"},
 		{"a", 0, nil, "limit is less than 1"},
 		{"a", -1, nil, "limit is less than 1"},
 		{"a", 1, &ConcurrencyOptions{Prefix: "{"}, "ConcurrencyOptions.Prefix contains"},
