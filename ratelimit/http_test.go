@@ -262,7 +262,7 @@ func TestMiddlewareDone(t *testing.T) {
 		"a panic, after":   {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(200); panic(http.ErrAbortHandler) }, 500, true},
 		"an empty copy":    {func(w http.ResponseWriter, _ *http.Request) { _, _ = io.Copy(w, onlyReader{}); w.WriteHeader(404) }, 404, false},
 		"not modified":     {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(304) }, 304, false},
-		"an internal one":  {func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "x", 502) }, 502, false},
+		"an internal one":  {func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "x", http.StatusBadGateway) }, 502, false},
 		"the context ends": {func(_ http.ResponseWriter, r *http.Request) { r.Context().Value(cancelKey{}).(context.CancelFunc)() }, 200, false},
 	} {
 		var got []done
