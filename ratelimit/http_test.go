@@ -20,6 +20,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/freshet-go/freshet/internal/redistest"
 )
 
 // limiterFunc is a Limiter.
@@ -572,4 +574,37 @@ func TestMiddlewareWriter(t *testing.T) {
 	if seen != w {
 		t.Errorf("without Done the handler gets a %T", seen)
 	}
+}
+
+// The limiters of this package say in headers what they decide by, also when Redis is
+// away.
+func TestMiddlewareOfRedis(t *testing.T) {
+	bubble(t, func(t *testing.T, s *redistest.Server) {
+		l := newLimiter(t, s.Client(t), PerMinute(2), Options{Timeout: 100 * time.Millisecond})
+		h := Middleware(l, nil)(okHandler)
+		asked := func(status int, limit, retry string) {
+			t.Helper()
+			w := serve(h)
+			if w.Code != status {
+				t.Errorf("status %d, want %d", w.Code, status)
+			}
+			hasHeader(t, w.Header(), "RateLimit-Policy", `"test";q=2;w=60`)
+			hasHeader(t, w.Header(), "RateLimit", limit)
+			hasHeader(t, w.Header(), "Retry-After", retry)
+		}
+		asked(200, `"test";r=1;t=30`, "")
+		asked(200, `"test";r=0;t=60`, "")
+		asked(429, `"test";r=0;t=30`, "30")
+		time.Sleep(29 * time.Second)
+		asked(429, `"test";r=0;t=1`, "1")
+		time.Sleep(time.Second) // who comes back when told is let in
+		asked(200, `"test";r=0;t=60`, "")
+		s.Kill(t)
+		asked(200, `"test";r=1;t=30`, "")
+		asked(200, `"test";r=0;t=60`, "")
+		asked(429, `"test";r=0;t=30`, "30")
+		if w := serve(Middleware(l, &MiddlewareOptions{Cost: func(*http.Request) int { return 3 }})(okHandler)); w.Code != 400 {
+			t.Errorf("a request of 3 of 2: status %d, want 400", w.Code)
+		}
+	})
 }
