@@ -563,6 +563,8 @@ func TestForeignValues(t *testing.T) {
 		"", " ", "0", "-1", "nan", "inf", "-inf", "1e300", "0x7fffffffffffff", "hello", "99999999999999999999999999999999",
 		"9007199254740993", "1795791380986e3   ", "1e999 1e999 1e999", "9999999999999999 1 1", "1 2 3", "0 99999999999999999999",
 		strings.Repeat("\xff", 34), strings.Repeat("\xff", 35), strings.Repeat("\xff", 200), strings.Repeat("\x00", 35),
+		// A log that is full of what is to come.
+		strings.Repeat("\x00\x00\x00\x00\x00\x00\x07", 3) + "\x06\x61\x43\x51\x00\x00\x00" + strings.Repeat("\x00", 7) + strings.Repeat("\xff", 49),
 		"\x00\x00\x00\x00\x00\x00\x09" + strings.Repeat("\x00", 6) + "\x08" + strings.Repeat("\x00", 6) + "\x09" + strings.Repeat("\x01", 14),
 	}
 	redistest.Each(t, func(t *testing.T, s *redistest.Server) {
