@@ -554,10 +554,10 @@ func TestSlotMigration(t *testing.T) {
 func TestForeignValues(t *testing.T) {
 	t.Parallel()
 	kinds := map[string]Limit{
-		"bucket": PerSecond(7),
-		"log":    {Quota: 7, Period: time.Second, Algorithm: SlidingLog},
-		"window": {Quota: 7, Period: time.Second, Algorithm: SlidingWindow},
-		"fixed":  {Quota: 7, Period: time.Second, Algorithm: FixedWindow},
+		"bucket": {Quota: 7, Period: 100 * time.Millisecond},
+		"log":    {Quota: 7, Period: 100 * time.Millisecond, Algorithm: SlidingLog},
+		"window": {Quota: 7, Period: 100 * time.Millisecond, Algorithm: SlidingWindow},
+		"fixed":  {Quota: 7, Period: 100 * time.Millisecond, Algorithm: FixedWindow},
 	}
 	values := []string{
 		"", " ", "0", "-1", "nan", "inf", "-inf", "1e300", "0x7fffffffffffff", "hello", "99999999999999999999999999999999",
@@ -583,7 +583,7 @@ func TestForeignValues(t *testing.T) {
 						t.Errorf("%s: Peek on %q = %v", name, v, err)
 					}
 					got, err := r.Allow(t.Context(), key)
-					if err != nil || got.Degraded || got.RetryAfter > 2*time.Second || got.Remaining > 7 {
+					if err != nil || got.Degraded || got.RetryAfter > 200*time.Millisecond || got.Remaining > 7 {
 						t.Errorf("%s: Allow on %q = %+v, %v", name, v, got, err)
 					}
 					// Whatever it was taken for, it ends.
@@ -612,7 +612,11 @@ func TestForeignValues(t *testing.T) {
 // has lost its expiry gets one again, and is counted right meanwhile.
 func TestExpiry(t *testing.T) {
 	t.Parallel()
-	limits := someLimits(t)["one of each"]
+	limits, short := someLimits(t)["one of each"], someLimits(t)["one of each"]
+	for i := range limits {
+		limits[i].Period *= 3600
+		short[i].Period /= 20
+	}
 	redistest.Each(t, func(t *testing.T, s *redistest.Server) {
 		rdb := s.Client(t)
 		r := newLimiter(t, rdb, limits[0], bare(Options{Also: limits[1:]}))
@@ -643,6 +647,10 @@ func TestExpiry(t *testing.T) {
 		}
 		allows(t, r, "k", 1, true)
 		check("a lost expiry and AllowN")
+
+		r = newLimiter(t, rdb, short[0], bare(Options{Also: short[1:]}))
+		keys = r.plans.own.keys(r.o.keys, "k")
+		allows(t, r, "k", 2, true)
 		for _, k := range keys {
 			if err := rdb.Persist(t.Context(), k).Err(); err != nil {
 				t.Fatal(err)
