@@ -318,6 +318,48 @@ func TestWait(t *testing.T) {
 	})
 }
 
+// Seven a second is exact for ever: the second token is there after 142857 1/7 µs,
+// which is not before the 142858th, and the 7n-th after n seconds.
+func TestExactRemainder(t *testing.T) {
+	for name, also := range map[string][]Limit{"alone": nil, "with another": {PerHour(1_000_000)}} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, s *redistest.Server) {
+				opts := bare(Options{Also: also})
+				limit := Limit{Quota: 7, Period: time.Second, Burst: 1}
+				r := newLimiter(t, s.Client(t), limit, opts)
+				m, err := NewMemory(limit, &opts)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, l := range []Limiter{r, m} {
+					allows(t, l, "k", 1, true)
+					time.Sleep(142857 * time.Microsecond)
+					if got := allows(t, l, "k", 1, false); got.RetryAfter != time.Microsecond {
+						t.Errorf("after 142857 µs: %+v, want RetryAfter 1 µs", got)
+					}
+					time.Sleep(time.Microsecond)
+					allows(t, l, "k", 1, true)
+				}
+				if err := r.Reset(t.Context(), "k"); err != nil {
+					t.Fatal(err)
+				}
+				start := time.Now()
+				allows(t, r, "k", 1, true)
+				for n := 1; n <= 210; n++ {
+					if err := r.Wait(t.Context(), "k", 1); err != nil {
+						t.Fatal(err)
+					}
+					// Who comes after a token is there does not lose the time between.
+					exact := time.Duration(n) * time.Second / 7
+					if took := time.Since(start); took < exact || took > exact+time.Duration(n)*time.Microsecond {
+						t.Fatalf("%d tokens took %v, want %v", n, took, exact)
+					}
+				}
+			})
+		})
+	}
+}
+
 // When the rate changes the bucket goes on with what is in it.
 func TestRateChanges(t *testing.T) {
 	bubble(t, func(t *testing.T, s *redistest.Server) {
