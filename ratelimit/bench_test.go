@@ -108,4 +108,3 @@ func BenchmarkDenied(b *testing.B) {
 		}
 	}
 }
-
