@@ -422,3 +422,44 @@ func TestClockSetBack(t *testing.T) {
 		})
 	}
 }
+
+// A Refund is for the window in which it was called: if the server comes to it in the
+// next one, that gets nothing, but other limits do.
+func TestRefundNamesItsWindow(t *testing.T) {
+	bubble(t, func(t *testing.T, s *redistest.Server) {
+		rdb := s.Client(t)
+		limit := Limit{Name: "fixed", Quota: 10, Period: time.Minute, Algorithm: FixedWindow}
+		opts := bare(Options{Prefix: "p", Timeout: time.Hour, Also: []Limit{{Name: "bucket", Quota: 10, Period: time.Hour}}})
+		r, other := newLimiter(t, rdb, limit, opts), newLimiter(t, s.Client(t), limit, opts)
+		left := func(fixed, bucket int) {
+			t.Helper()
+			got, err := other.Peek(t.Context(), "k")
+			if err != nil || got[0].Remaining != fixed || got[1].Remaining != bucket {
+				t.Errorf("Peek = %+v, %v, want %d and %d", got, err, fixed, bucket)
+			}
+		}
+		allows(t, r, "k", 4, true)
+		held, release := hold(rdb)
+		done := make(chan error)
+		go func() { done <- r.Refund(context.Background(), "k", 2) }()
+		<-held
+		time.Sleep(time.Minute)
+		allows(t, other, "k", 3, true)
+		left(7, 3)
+		close(release)
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+		left(7, 5)
+		if err := r.Refund(t.Context(), "k", 1); err != nil {
+			t.Fatal(err)
+		}
+		left(8, 6)
+		// The server's clock is not where it was thought to be.
+		s.Mini().SetTime(time.Now().Add(-time.Hour))
+		if err := r.Refund(t.Context(), "k", 1); err != nil {
+			t.Fatal(err)
+		}
+		left(9, 1)
+	})
+}
