@@ -133,6 +133,36 @@ func TestCombinedCallerLeaves(t *testing.T) {
 	})
 }
 
+// A caller who leaves while its group is under way may have been given what it asked
+// for.
+func TestCombinedCallerLeavesLate(t *testing.T) {
+	bubble(t, func(t *testing.T, s *redistest.Server) {
+		rdb := s.Client(t)
+		held, release := hold(rdb)
+		r := newLimiter(t, rdb, PerHour(3), bare(Options{}))
+		var wg sync.WaitGroup
+		wg.Go(func() { allows(t, r, "k", 1, true) })
+		<-held
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		wg.Go(func() {
+			if _, err := r.Allow(ctx, "k"); !errors.Is(err, context.Canceled) || !errors.Is(err, ErrUnknownOutcome) {
+				t.Errorf("Allow = %v, want Canceled and ErrUnknownOutcome", err)
+			}
+		})
+		wg.Go(func() { allows(t, r, "k", 1, true) })
+		synctest.Wait()
+		held, again := hold(rdb)
+		close(release)
+		<-held
+		cancel()
+		synctest.Wait()
+		close(again)
+		wg.Wait()
+		allows(t, r, "k", 1, false) // it was taken for the one who left
+	})
+}
+
 // The first caller leaves while its request hangs: those behind it do not wait for it.
 func TestCombinedFirstLeaves(t *testing.T) {
 	bubble(t, func(t *testing.T, s *redistest.Server) {

@@ -213,30 +213,6 @@ func TestDenialsAreBounded(t *testing.T) {
 	}
 }
 
-func BenchmarkDenied(b *testing.B) {
-	rdb := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1"})
-	defer rdb.Close()
-	r, err := New(rdb, "test", PerSecond(5), nil)
-	if err != nil {
-		b.Fatal(err)
-	}
-	ctx := context.Background()
-	p := r.plans.own
-	again := func() {
-		r.denials.add(p, "k", 1, r.denials.now("k"), []standing{{retry: 1_000_000, reset: 2_000_000}})
-	}
-	again()
-	b.ReportAllocs()
-	for i := 0; b.Loop(); i++ {
-		if i%100_000 == 0 {
-			again()
-		}
-		if got, err := r.Allow(ctx, "k"); err != nil || got.Allowed || got.Degraded {
-			b.Fatal(got, err)
-		}
-	}
-}
-
 // A denial that is remembered costs no allocation.
 func TestDenialAllocates(t *testing.T) {
 	bubble(t, func(t *testing.T, s *redistest.Server) {

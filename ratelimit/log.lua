@@ -42,7 +42,7 @@ kinds.l = function(key, p)
     return v
   end
   local function at(i) -- the i-th oldest of those that live, from 0
-    return unpack(ring(live - i, 1), 1)
+    return math.min(unpack(ring(live - i, 1), 1), last)
   end
   if now + ahead < last or ahead > 2 ^ 52 then
     ahead, s.dirty = last - now, true

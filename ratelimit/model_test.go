@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/big"
 	"math/rand/v2"
+	"os"
 	"slices"
 	"testing"
 	"time"
@@ -360,8 +361,8 @@ func (l life) pause() time.Duration {
 func TestModelVirtualTime(t *testing.T) {
 	t.Parallel()
 	steps := 500
-	if testing.Short() {
-		steps = 200
+	if os.Getenv("FRESHET_LONG") != "" {
+		steps = 20_000
 	}
 	for name, limits := range someLimits(t) {
 		t.Run(name, func(t *testing.T) {
@@ -470,6 +471,9 @@ func TestModel(t *testing.T) {
 				p := clients[0].plans.own
 				c, l := newChecker(t, p), newLife(seed, p)
 				steps := 1000
+				if os.Getenv("FRESHET_LONG") != "" {
+					steps = 50_000
+				}
 				if s.Mini() != nil {
 					s.Mini().ClockTTL(false) // a script that is not run for a while sees keys expire
 				}

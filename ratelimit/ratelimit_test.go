@@ -318,6 +318,48 @@ func TestWait(t *testing.T) {
 	})
 }
 
+// Seven a second is exact for ever: the second token is there after 142857 1/7 µs,
+// which is not before the 142858th, and the 7n-th after n seconds.
+func TestExactRemainder(t *testing.T) {
+	for name, also := range map[string][]Limit{"alone": nil, "with another": {PerHour(1_000_000)}} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, s *redistest.Server) {
+				opts := bare(Options{Also: also})
+				limit := Limit{Quota: 7, Period: time.Second, Burst: 1}
+				r := newLimiter(t, s.Client(t), limit, opts)
+				m, err := NewMemory(limit, &opts)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, l := range []Limiter{r, m} {
+					allows(t, l, "k", 1, true)
+					time.Sleep(142857 * time.Microsecond)
+					if got := allows(t, l, "k", 1, false); got.RetryAfter != time.Microsecond {
+						t.Errorf("after 142857 µs: %+v, want RetryAfter 1 µs", got)
+					}
+					time.Sleep(time.Microsecond)
+					allows(t, l, "k", 1, true)
+				}
+				if err := r.Reset(t.Context(), "k"); err != nil {
+					t.Fatal(err)
+				}
+				start := time.Now()
+				allows(t, r, "k", 1, true)
+				for n := 1; n <= 210; n++ {
+					if err := r.Wait(t.Context(), "k", 1); err != nil {
+						t.Fatal(err)
+					}
+					// Who comes after a token is there does not lose the time between.
+					exact := time.Duration(n) * time.Second / 7
+					if took := time.Since(start); took < exact || took > exact+time.Duration(n)*time.Microsecond {
+						t.Fatalf("%d tokens took %v, want %v", n, took, exact)
+					}
+				}
+			})
+		})
+	}
+}
+
 // When the rate changes the bucket goes on with what is in it.
 func TestRateChanges(t *testing.T) {
 	bubble(t, func(t *testing.T, s *redistest.Server) {
@@ -379,4 +421,45 @@ func TestClockSetBack(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A Refund is for the window in which it was called: if the server comes to it in the
+// next one, that gets nothing, but other limits do.
+func TestRefundNamesItsWindow(t *testing.T) {
+	bubble(t, func(t *testing.T, s *redistest.Server) {
+		rdb := s.Client(t)
+		limit := Limit{Name: "fixed", Quota: 10, Period: time.Minute, Algorithm: FixedWindow}
+		opts := bare(Options{Prefix: "p", Timeout: time.Hour, Also: []Limit{{Name: "bucket", Quota: 10, Period: time.Hour}}})
+		r, other := newLimiter(t, rdb, limit, opts), newLimiter(t, s.Client(t), limit, opts)
+		left := func(fixed, bucket int) {
+			t.Helper()
+			got, err := other.Peek(t.Context(), "k")
+			if err != nil || got[0].Remaining != fixed || got[1].Remaining != bucket {
+				t.Errorf("Peek = %+v, %v, want %d and %d", got, err, fixed, bucket)
+			}
+		}
+		allows(t, r, "k", 4, true)
+		held, release := hold(rdb)
+		done := make(chan error)
+		go func() { done <- r.Refund(context.Background(), "k", 2) }()
+		<-held
+		time.Sleep(time.Minute)
+		allows(t, other, "k", 3, true)
+		left(7, 3)
+		close(release)
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+		left(7, 5)
+		if err := r.Refund(t.Context(), "k", 1); err != nil {
+			t.Fatal(err)
+		}
+		left(8, 6)
+		// The server's clock is not where it was thought to be.
+		s.Mini().SetTime(time.Now().Add(-time.Hour))
+		if err := r.Refund(t.Context(), "k", 1); err != nil {
+			t.Fatal(err)
+		}
+		left(9, 1)
+	})
 }
