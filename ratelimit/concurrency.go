@@ -63,6 +63,10 @@ type ConcurrencyOptions struct {
 // that of the server is set back, leases last as much longer. A failover loses the
 // leases that were not replicated: then more may be held than the limit, until they
 // are released or Renew finds them lost.
+//
+// The leases of a key are a sorted set, <prefix>:<name>:c:{<key>}, which expires with the
+// last of them. The user needs the commands TIME, ZADD, ZCARD, ZSCORE, ZREM,
+// ZREMRANGEBYSCORE, PTTL, PEXPIRE, EVAL, EVALSHA and PING.
 type Concurrency struct {
 	x     *exec.Client
 	keys  rkey.Space
@@ -146,7 +150,7 @@ type Lease struct {
 // Errors: ErrFull; ErrUnavailable, and nothing was taken; ErrUnknownOutcome, and a place
 // may be taken until its lease ends; a server error that forbids it; the context's.
 func (c *Concurrency) Acquire(ctx context.Context, key string) (*Lease, error) {
-	l := &Lease{c: c, key: c.keys.Key("leases", key), id: rand.Text()}
+	l := &Lease{c: c, key: c.keys.Key("c", key), id: rand.Text()}
 	b := c.x.Budget()
 	for late := 0; late < 3; late++ { // the slot may have moved to another server, with a clock to be learnt
 		cmd, err := c.once(ctx, b, func() *exec.Cmd {

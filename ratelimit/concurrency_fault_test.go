@@ -124,7 +124,7 @@ func TestConcurrencyRandomlyLostReplies(t *testing.T) {
 				}
 			}
 		})
-		if left, _ := do(t, s, "zcard", c.keys.Key("leases", "k")).(int64); left > unknown.Load() {
+		if left, _ := do(t, s, "zcard", c.keys.Key("c", "k")).(int64); left > unknown.Load() {
 			t.Errorf("%d leases are left, of %d that are unknown", left, unknown.Load())
 		}
 	})
@@ -257,7 +257,7 @@ func TestConcurrencyForeignValue(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, s *redistest.Server) {
 		c := newConcurrency(t, s.Client(t), 1, ConcurrencyOptions{})
 		l := acquires(t, c, "k", nil)
-		key := c.keys.Key("leases", "k")
+		key := c.keys.Key("c", "k")
 		do(t, s, "set", key, "mine")
 		_, err := c.Acquire(t.Context(), "k")
 		for op, err := range map[string]error{"Acquire": err, "Renew": l.Renew(t.Context()), "Release": l.Release(t.Context())} {

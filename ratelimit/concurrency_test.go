@@ -4,7 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
+	"os"
+	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -46,7 +51,7 @@ func acquires(t testing.TB, c *Concurrency, key string, want error) *Lease {
 // hasLeases fails the test unless as many leases of key are in Redis.
 func hasLeases(t testing.TB, s *redistest.Server, c *Concurrency, key string, want int64) {
 	t.Helper()
-	if n := do(t, s, "zcard", c.keys.Key("leases", key)); n != want {
+	if n := do(t, s, "zcard", c.keys.Key("c", key)); n != want {
 		t.Errorf("there are %v leases of %q in Redis, want %d", n, key, want)
 	}
 }
@@ -71,7 +76,7 @@ func TestConcurrency(t *testing.T) {
 				t.Errorf("Release of %q = %v", other, err)
 			}
 		}
-		if ttl, _ := do(t, s, "pttl", a.keys.Key("leases", "k")).(int64); ttl < 1000 || ttl > 30_001 {
+		if ttl, _ := do(t, s, "pttl", a.keys.Key("c", "k")).(int64); ttl < 1000 || ttl > 30_001 {
 			t.Errorf("the key has a TTL of %d ms, want 30 s", ttl)
 		}
 		if err := first.Renew(ctx); err != nil {
@@ -92,7 +97,7 @@ func TestConcurrency(t *testing.T) {
 		if err := errors.Join(second.Release(ctx), third.Release(ctx)); err != nil {
 			t.Errorf("Release = %v", err)
 		}
-		if n := do(t, s, "exists", a.keys.Key("leases", "k")); n != int64(0) {
+		if n := do(t, s, "exists", a.keys.Key("c", "k")); n != int64(0) {
 			t.Errorf("without leases the key is still there")
 		}
 		for i, want := range []ConcurrencyStats{{Acquired: 6, Full: 3}, {Acquired: 2, Full: 2}} {
@@ -144,7 +149,7 @@ func TestConcurrencyExpiry(t *testing.T) {
 			t.Errorf("Stats() = %+v, want 4 Lost", st)
 		}
 		time.Sleep(time.Minute + 2*time.Millisecond)
-		if n := do(t, s, "exists", c.keys.Key("leases", "k")); n != int64(0) {
+		if n := do(t, s, "exists", c.keys.Key("c", "k")); n != int64(0) {
 			t.Errorf("the key is there a TTL after the last Renew")
 		}
 	})
@@ -346,7 +351,7 @@ func TestConcurrencyClocks(t *testing.T) {
 			if err := l.Renew(t.Context()); err != nil {
 				t.Errorf("Renew = %v", err)
 			}
-			if ttl, _ := rdb.PTTL(t.Context(), then.keys.Key("leases", "k")).Result(); ttl < 9*time.Minute || ttl > 11*time.Minute {
+			if ttl, _ := rdb.PTTL(t.Context(), then.keys.Key("c", "k")).Result(); ttl < 9*time.Minute || ttl > 11*time.Minute {
 				t.Errorf("the key has a TTL of %v, want 10 min", ttl)
 			}
 			_ = rdb.Close()
@@ -391,14 +396,26 @@ func TestConcurrencyOptions(t *testing.T) {
 		t.Error("NewConcurrency takes a Ring")
 	}
 	c, err := NewConcurrency(rdb, "a", 1, nil)
-	if err != nil || c.ttl != 30*time.Second || c.keys.Key("leases", "k") != "ratelimit:a:leases:{k}" {
+	if err != nil || c.ttl != 30*time.Second || c.keys.Key("c", "k") != "ratelimit:a:c:{k}" {
 		t.Errorf("the defaults are %+v, %v", c, err)
 	}
 }
 
-// TestConcurrencyCosts counts what the Cost: lines say.
+// TestConcurrencyCosts counts the round trips, and compares them with the Cost: lines.
 func TestConcurrencyCosts(t *testing.T) {
 	t.Parallel()
+	source, err := os.ReadFile("concurrency.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	documented := make(map[string][]int)
+	lines := regexp.MustCompile(`(?s)// Cost: ([^.]*)\..*?\nfunc \(\w+ \*\w+\) (\w+)`)
+	for _, m := range lines.FindAllStringSubmatch(string(source), -1) {
+		for _, trips := range regexp.MustCompile(`(\d+) (round|for the first)`).FindAllStringSubmatch(m[1], -1) {
+			n, _ := strconv.Atoi(trips[1])
+			documented[m[2]] = append(documented[m[2]], n)
+		}
+	}
 	redistest.EachOf(t, []redistest.Topology{redistest.Miniredis, redistest.Standalone, redistest.Cluster}, func(t *testing.T, s *redistest.Server) {
 		rdb := s.Client(t)
 		counter := redistest.Count(t, rdb)
@@ -411,25 +428,30 @@ func TestConcurrencyCosts(t *testing.T) {
 		}
 		c := newConcurrency(t, rdb, 1, ConcurrencyOptions{Prefix: prefix})
 		var l *Lease
-		for _, step := range []struct {
-			what string
-			do   func() error
-			want int
-		}{
-			{"the first Acquire", func() (err error) { l, err = c.Acquire(ctx, "k"); return err }, 2},
-			{"Renew", func() error { return l.Renew(ctx) }, 1},
-			{"a full Acquire", func() error { acquires(t, c, "k", ErrFull); return nil }, 1},
-			{"Release", func() error { return l.Release(ctx) }, 1},
-			{"Release again", func() error { return l.Release(ctx) }, 0},
-			{"Acquire", func() (err error) { l, err = c.Acquire(ctx, "k"); return err }, 1},
-		} {
+		cost := func(what string, do func() error) int {
+			t.Helper()
 			counter.Reset()
-			if err := step.do(); err != nil {
-				t.Fatalf("%s: %v", step.what, err)
+			if err := do(); err != nil {
+				t.Fatalf("%s: %v", what, err)
 			}
-			if got := counter.RoundTrips(); got != step.want {
-				t.Errorf("%s costs %d round trips (%v), want %d", step.what, got, counter.Commands(), step.want)
-			}
+			return counter.RoundTrips()
+		}
+		acquire := func() (err error) { l, err = c.Acquire(ctx, "k"); return err }
+		release := func() error { return l.Release(ctx) }
+		first := cost("the first Acquire", acquire)
+		measured := map[string][]int{
+			"Renew":   {cost("Renew", func() error { return l.Renew(ctx) })},
+			"Release": {cost("Release", release)},
+			"Acquire": {cost("Acquire", acquire), first},
+		}
+		if !maps.EqualFunc(measured, documented, slices.Equal) {
+			t.Errorf("the round trips are %v, documented are %v", measured, documented)
+		}
+		if n := cost("a full Acquire", func() error { acquires(t, c, "k", ErrFull); return nil }); n != 1 {
+			t.Errorf("an Acquire that finds no place costs %d round trips", n)
+		}
+		if n := cost("Release", release) + cost("Release again", release); n != 1 {
+			t.Errorf("two Releases cost %d round trips, want 1", n)
 		}
 	})
 }

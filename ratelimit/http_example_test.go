@@ -8,29 +8,12 @@ import (
 	"net/http/httptest"
 	"net/netip"
 
-	"github.com/alicebob/miniredis/v2"
-	"github.com/redis/go-redis/v9"
-
 	"github.com/freshet-go/freshet/ratelimit"
 )
 
-// startRedis stands for the application's server.
-func startRedis() (rdb *redis.Client, stop func()) {
-	m := miniredis.NewMiniRedis()
-	m.ClockTTL(true)
-	if err := m.Start(); err != nil {
-		panic(err)
-	}
-	rdb = redis.NewClient(&redis.Options{Addr: m.Addr()})
-	return rdb, func() {
-		_ = rdb.Close()
-		m.Close()
-	}
-}
-
 // Requests that end in an error of ours are given back.
 func ExampleMiddleware() {
-	rdb, stop := startRedis()
+	rdb, stop := open()
 	defer stop()
 	l, err := ratelimit.New(rdb, "api", ratelimit.PerHour(2), nil)
 	if err != nil {
@@ -82,7 +65,7 @@ func ExampleClientIP() {
 }
 
 func ExampleConcurrency() {
-	rdb, stop := startRedis()
+	rdb, stop := open()
 	defer stop()
 	exports, err := ratelimit.NewConcurrency(rdb, "exports", 1, nil)
 	if err != nil {
