@@ -455,6 +455,7 @@ func TestModel(t *testing.T) {
 		"log":           {{Quota: 30, Period: 11 * time.Millisecond, Algorithm: SlidingLog}},
 		"window":        {{Quota: 30, Period: 11 * time.Millisecond, Algorithm: SlidingWindow}},
 		"fixed":         {{Quota: 30, Period: 11 * time.Millisecond, Algorithm: FixedWindow}},
+		"two buckets":   {{Quota: 7, Period: time.Millisecond}, {Quota: 20, Period: 7 * time.Millisecond}},
 		"one of each": {
 			{Name: "b", Quota: 7, Period: time.Millisecond},
 			{Name: "l", Quota: 40, Period: 6 * time.Millisecond, Algorithm: SlidingLog},

@@ -259,6 +259,7 @@ func TestLostReply(t *testing.T) {
 		for name, limits := range map[string][]Limit{
 			"bucket": {PerHour(100)},
 			"two":    {PerHour(100), {Quota: 100, Period: time.Hour, Algorithm: SlidingLog}},
+			"both":   {PerHour(100), {Quota: 100, Period: 2 * time.Hour}},
 		} {
 			p := s.Proxy(t)
 			opts := bare(Options{Prefix: redistest.Prefix(t) + name, Also: limits[1:], OnUnavailable: FailOpen})
@@ -279,8 +280,10 @@ func TestLostReply(t *testing.T) {
 				return results[0].Remaining
 			}
 			script := gcraSource
-			if len(limits) > 1 {
+			if name == "two" {
 				script = ofAnyKind(takeSource)
+			} else if name == "both" {
+				script = bucketsSource
 			}
 			allows(t, r, "k", 10, true)
 			if got, err := r.AllowUpTo(t.Context(), "k", 10); err != nil || got.Granted != 10 {
@@ -572,7 +575,8 @@ func TestForeignValues(t *testing.T) {
 		for name, limit := range kinds {
 			single := newLimiter(t, rdb, limit, bare(Options{}))
 			several := newLimiter(t, rdb, limit, bare(Options{Also: []Limit{PerHour(1000)}}))
-			for _, r := range []*Redis{single, several} {
+			mixed := newLimiter(t, rdb, limit, bare(Options{Also: []Limit{{Name: "other", Quota: 1000, Period: time.Hour, Algorithm: FixedWindow}}}))
+			for _, r := range []*Redis{single, several, mixed} {
 				for i, v := range values {
 					key := fmt.Sprint(name, i)
 					stored := r.plans.own.keys(r.o.keys, key)[0]
