@@ -587,7 +587,7 @@ func TestForeignValues(t *testing.T) {
 						t.Errorf("%s: Peek on %q = %v", name, v, err)
 					}
 					got, err := r.Allow(t.Context(), key)
-					if err != nil || got.Degraded || got.RetryAfter > 200*time.Millisecond || got.Remaining > 7 {
+					if err != nil || got.Degraded || got.RetryAfter > 200*time.Millisecond || !got.Allowed && got.RetryAfter <= 0 || got.Remaining > 7 {
 						t.Errorf("%s: Allow on %q = %+v, %v", name, v, got, err)
 					}
 					// Whatever it was taken for, it ends.
