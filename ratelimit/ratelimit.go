@@ -101,8 +101,7 @@ func (r *Redis) Allow(ctx context.Context, key string) (Result, error) {
 // [Options.DenialCache].
 //
 // Cost: 1 round trip, 1 key for each limit, O(1); 0 for what is remembered or was taken
-// ahead. A SlidingLog whose ring is full of
-// what is younger than the Period doubles it, which is O(Quota) once in a while.
+// ahead. A SlidingLog that has no room for more doubles it, which is O(Quota) but rare.
 // Atomic: yes.
 // Errors: ErrExceedsBurst if n can never be allowed; ErrClosed; a server error that
 // says that the limiter is not permitted or the key is something else; the context's,
