@@ -111,20 +111,32 @@ func (b *bucket) at(tat instant, n int64) standing {
 // zero is the code of remainder 0; see bucket.lua.
 func (b *bucket) zero() int64 { return b.den * (b.den - 1) / 2 }
 
-// reply reads what gcra.lua returns. granted is 1 or 0.
-func (b *bucket) reply(reply any) (d decision, tat instant, ok bool) {
+// bucketsReply reads what gcra.lua and buckets.lua return, for n tokens.
+func bucketsReply(buckets []*bucket, reply any, n int64) (d decision, ok bool) {
 	s, _ := reply.(string)
-	head, value, _ := strings.Cut(s, "  ")
+	head, values, _ := strings.Cut(s, "  ")
 	var f [3]int64
-	if !numbers(head, f[:]) || len(value) < 16 {
-		return d, tat, false
+	if !numbers(head, f[:]) {
+		return d, false
 	}
-	d.granted, d.now = f[0], f[1]*1_000_000+f[2]
-	if tat.us, ok = number(value[:16]); ok && len(value) > 16 {
-		tat.rem, ok = number(value[16:])
-		tat.rem -= b.zero()
+	d = decision{f[0] * n, f[1]*1_000_000 + f[2], make([]standing, len(buckets))}
+	for i, b := range buckets {
+		value, rest, more := strings.Cut(values, " ")
+		var tat instant
+		if len(value) < 16 || more != (i < len(buckets)-1) {
+			return d, false
+		}
+		if tat.us, ok = number(value[:16]); ok && len(value) > 16 {
+			tat.rem, ok = number(value[16:])
+			tat.rem -= b.zero()
+		}
+		tat = b.minus(tat, instant{us: d.now})
+		if !ok || tat.rem < 0 || tat.rem >= b.den || b.minus(b.full, tat).us < 0 {
+			return d, false
+		}
+		d.at[i], values = b.at(tat, n), rest
 	}
-	return d, tat, ok
+	return d, true
 }
 
 func (b *bucket) letter() string  { return "t" }

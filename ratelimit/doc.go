@@ -23,7 +23,7 @@
 //
 //	               admits in any span Δ                  denies                        per key
 //	TokenBucket    ≤ Burst + Δ × Quota/Period            never what keeps to that      72 bytes
-//	SlidingLog     ≤ Quota, if Δ is one Period           only when that is used up     about 8 bytes × Quota
+//	SlidingLog     ≤ Quota, if Δ is one Period           only when that is used up     7 to 14 bytes for each
 //	SlidingWindow  < 2 × Quota, if Δ is one Period       by its estimate               104 bytes
 //	FixedWindow    ≤ Quota in each window of a calendar  only when that is used up     104 bytes
 //

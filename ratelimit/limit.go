@@ -13,7 +13,7 @@ const (
 	TokenBucket Algorithm = iota
 	// SlidingLog remembers when each admitted request was. It admits at most Quota in
 	// any span of length Period, and denies only when that many were admitted in the
-	// Period before. It costs about 8 bytes for each of Quota that is in use.
+	// Period before. It costs 7 to 14 bytes for each that was admitted in a Period.
 	SlidingLog
 	// SlidingWindow estimates the requests of the last Period from the counts of two
 	// aligned windows: previous × (share of it that is still in view), rounded up, +

@@ -21,8 +21,8 @@ type plan struct {
 	capacity int64     // the most that can ever be taken at once
 	params   [][]any   // for scripts, with the letter; nil: they depend on the time
 	dated    bool      // one does
-	one      [2]string // what a token costs: for gcra.lua
-	rest     [4]any    // its other arguments
+	buckets  []*bucket // the limits, if all are TokenBuckets
+	costs    []any     // for each of them, six that gcra.lua wants to take one token
 	local    *plan     // for FailLocal: this process's share
 }
 
@@ -59,10 +59,15 @@ func newPlan(name string, limits []Limit) (*plan, error) {
 			p.params = append(p.params, numbered(a.letter(), a.params(0)))
 		}
 	}
-	if b, ok := p.counted[0].(*bucket); ok {
+	for _, a := range p.counted {
+		b, ok := a.(*bucket)
+		if !ok {
+			p.buckets, p.costs = nil, nil
+			break
+		}
 		one := b.cost(1)
-		p.one = [2]string{text(one.us), text(one.rem)}
-		p.rest = [4]any{text(b.full.us), text(b.full.rem), text(b.den), text(b.zero())}
+		p.buckets = append(p.buckets, b)
+		p.costs = append(p.costs, text(one.us), text(one.rem), text(b.full.us), text(b.full.rem), text(b.den), text(b.zero()))
 	}
 	return p, nil
 }
@@ -102,12 +107,6 @@ func short(d time.Duration) string {
 		s = s[:len(s)-2]
 	}
 	return s
-}
-
-// bucket returns the TokenBucket if that is all there is.
-func (p *plan) bucket() (*bucket, bool) {
-	b, ok := p.counted[0].(*bucket)
-	return b, ok && len(p.counted) == 1
 }
 
 // keys are those of the limits, all in one slot.

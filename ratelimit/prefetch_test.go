@@ -108,6 +108,31 @@ func TestPrefetchExpires(t *testing.T) {
 	})
 }
 
+// Tokens that are on their way while the key is reset are of before, and not kept.
+func TestPrefetchOvertakenByReset(t *testing.T) {
+	bubble(t, func(t *testing.T, s *redistest.Server) {
+		rdb := s.Client(t)
+		r := newLimiter(t, rdb, PerHour(100), Options{Prefetch: 9})
+		allows(t, r, "k", 1, true)
+		held, release := hold(rdb)
+		done := make(chan error)
+		go func() { done <- second(r.Allow(context.Background(), "k")) }()
+		<-held
+		if err := r.Reset(t.Context(), "k"); err != nil {
+			t.Fatal(err)
+		}
+		allows(t, r, "k", 2, true) // another flight, and a lease of its own
+		close(release)
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+		allows(t, r, "k", 3, true)
+		if n := r.Stats().Prefetched; n != 0 {
+			t.Errorf("%d were taken ahead, want none", n)
+		}
+	})
+}
+
 func TestPrefetchTogether(t *testing.T) {
 	t.Parallel()
 	redistest.EachOf(t, []redistest.Topology{redistest.Standalone}, func(t *testing.T, s *redistest.Server) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -68,7 +69,7 @@ func New(rdb redis.UniversalClient, name string, limit Limit, opts *Options) (*R
 	}
 	r := &Redis{o: o, x: x, plans: plans, local: newMemory(plans), denials: newDenials(o.DenialCache)}
 	if o.Prefetch > 0 {
-		if _, ok := plans.own.bucket(); !ok || o.LimitFor != nil {
+		if len(plans.own.buckets) != 1 || o.LimitFor != nil {
 			return nil, errors.New("ratelimit: Options.Prefetch is for a TokenBucket without Also and LimitFor")
 		}
 		r.ahead = newAhead(int64(o.Prefetch))
@@ -100,8 +101,7 @@ func (r *Redis) Allow(ctx context.Context, key string) (Result, error) {
 // [Options.DenialCache].
 //
 // Cost: 1 round trip, 1 key for each limit, O(1); 0 for what is remembered or was taken
-// ahead. A SlidingLog whose ring is full of
-// what is younger than the Period doubles it, which is O(Quota) once in a while.
+// ahead. A SlidingLog that has no room for more doubles it, which is O(Quota) but rare.
 // Atomic: yes.
 // Errors: ErrExceedsBurst if n can never be allowed; ErrClosed; a server error that
 // says that the limiter is not permitted or the key is something else; the context's,
@@ -181,29 +181,34 @@ var errReply = errors.New("a script replied something else than expected")
 
 // take asks Redis for a decision.
 func (r *Redis) take(ctx context.Context, b *exec.Budget, p *plan, key string, q request) (decision, error) {
-	if bucket, ok := p.bucket(); ok && q.most == q.least {
-		return r.takeTokens(ctx, b, p, bucket, key, q.least)
+	if p.buckets != nil && q.most == q.least {
+		return r.takeTokens(ctx, b, p, key, q.least)
 	}
 	return r.run(ctx, b, takeScript, p, key, q)
 }
 
-// takeTokens is the quick way for a single TokenBucket.
-func (r *Redis) takeTokens(ctx context.Context, b *exec.Budget, p *plan, bucket *bucket, key string, n int64) (decision, error) {
-	us, rem := p.one[0], p.one[1]
+// takeTokens is the quick way for TokenBuckets.
+func (r *Redis) takeTokens(ctx context.Context, b *exec.Budget, p *plan, key string, n int64) (decision, error) {
+	args := p.costs
 	if n != 1 {
-		c := bucket.cost(n)
-		us, rem = text(c.us), text(c.rem)
+		args = slices.Clone(args)
+		for i, bucket := range p.buckets {
+			c := bucket.cost(n)
+			args[6*i], args[6*i+1] = text(c.us), text(c.rem)
+		}
 	}
-	cmd := gcraScript.Cmd([]string{r.o.keys.Key(p.parts[0], key)}, us, rem, p.rest[0], p.rest[1], p.rest[2], p.rest[3])
+	script := gcraScript
+	if len(p.buckets) > 1 {
+		script = bucketsScript
+	}
+	cmd := script.Cmd(p.keys(r.o.keys, key), args...)
 	if err := r.x.Do(ctx, b, cmd); err != nil {
 		return decision{}, err
 	}
-	d, tat, ok := bucket.reply(cmd.Val())
+	d, ok := bucketsReply(p.buckets, cmd.Val(), n)
 	if !ok {
 		return decision{}, errReply
 	}
-	d.granted *= n
-	d.at = []standing{bucket.at(bucket.minus(tat, instant{us: d.now}), n)}
 	return d, nil
 }
 

@@ -9,6 +9,8 @@ import (
 var (
 	//go:embed gcra.lua
 	gcraSource string
+	//go:embed buckets.lua
+	bucketsSource string
 
 	//go:embed kinds.lua
 	kindsSource string
@@ -30,10 +32,11 @@ var (
 	//go:embed refund.lua
 	refundSource string
 
-	gcraScript   = exec.NewScript(gcraSource)
-	takeScript   = exec.NewScript(ofAnyKind(takeSource))
-	peekScript   = exec.NewScript(ofAnyKind(peekSource))
-	refundScript = exec.NewScript(ofAnyKind(refundSource))
+	gcraScript    = exec.NewScript(gcraSource)
+	bucketsScript = exec.NewScript(bucketsSource)
+	takeScript    = exec.NewScript(ofAnyKind(takeSource))
+	peekScript    = exec.NewScript(ofAnyKind(peekSource))
+	refundScript  = exec.NewScript(ofAnyKind(refundSource))
 )
 
 // ofAnyKind puts the algorithms before an operation that uses them.
