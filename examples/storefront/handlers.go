@@ -16,6 +16,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/freshet-go/freshet/cache"
+	"github.com/freshet-go/freshet/ratelimit"
 )
 
 const (
@@ -31,6 +32,7 @@ const (
 type shop struct {
 	db        *store
 	cache     *cache.Redis
+	limits    *limits
 	pages     *cache.Cached[ProductPage]
 	summarize func(context.Context, string) (Summary, error)
 }
@@ -41,8 +43,8 @@ type Summary struct {
 	LoadedFor string
 }
 
-func newShop(db *store, c *cache.Redis) (*shop, error) {
-	s := &shop{db: db, cache: c}
+func newShop(db *store, c *cache.Redis, l *limits) (*shop, error) {
+	s := &shop{db: db, cache: c, limits: l}
 	var err error
 	s.pages, err = cache.NewCached(c, "product", s.loadPage, &cache.CachedOptions{TTL: 5 * time.Minute})
 	if err != nil {
@@ -60,11 +62,17 @@ func newShop(db *store, c *cache.Redis) (*shop, error) {
 func (s *shop) routes() http.Handler {
 	mux := http.NewServeMux()
 	page(mux)
-	mux.HandleFunc("GET /products", s.listProducts)
-	mux.HandleFunc("GET /products/{id}", s.getProduct)
-	mux.HandleFunc("PUT /products/{id}", s.putProduct)
-	mux.HandleFunc("GET /summarize", s.getSummary)
-	mux.HandleFunc("POST /summarize", s.getSummary)
+	// What makes work is limited, and not what is needed to see how the shop is.
+	for pattern, handler := range map[string]http.HandlerFunc{
+		"GET /products":      s.listProducts,
+		"GET /products/{id}": s.getProduct,
+		"PUT /products/{id}": s.putProduct,
+		"GET /summarize":     s.getSummary,
+		"POST /summarize":    s.getSummary,
+	} {
+		mux.Handle(pattern, s.limits.perClient(handler))
+	}
+	mux.Handle("POST /login", s.limits.perClient(s.limits.logins(http.HandlerFunc(postLogin))))
 	mux.HandleFunc("GET /stats", s.getStats)
 	mux.HandleFunc("GET /healthz", s.getHealth)
 	// Other sites' pages must not edit our products with a visitor's browser.
@@ -305,9 +313,10 @@ func (s *shop) getSummary(w http.ResponseWriter, r *http.Request) {
 
 func (s *shop) getStats(w http.ResponseWriter, _ *http.Request) {
 	writeJSON(w, http.StatusOK, struct {
-		Cache          cache.Stats `json:"cache"`
-		ProductQueries int64       `json:"product_queries"`
-	}{s.cache.Stats(), s.db.queries.Load()})
+		Cache          cache.Stats     `json:"cache"`
+		RateLimit      ratelimit.Stats `json:"rate_limit"`
+		ProductQueries int64           `json:"product_queries"`
+	}{s.cache.Stats(), s.limits.client.Stats(), s.db.queries.Load()})
 }
 
 // getHealth looks at the database only: the shop works without Redis, more

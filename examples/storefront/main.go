@@ -28,6 +28,8 @@ const shutdownTimeout = 10 * time.Second
 
 func main() {
 	addr := flag.String("addr", cmp.Or(os.Getenv("ADDR"), ":8080"), "address to listen on (env ADDR); port 0 picks a free one")
+	limit := flag.Int("limit", 100, "requests a minute that each client address may make")
+	hops := flag.Int("hops", 0, "proxies in front, each of which adds an address to X-Forwarded-For")
 	dbPath := flag.String("db", "", "SQLite file, made and filled if it is missing; empty for a temporary one")
 	flag.Parse()
 	if flag.NArg() > 0 {
@@ -35,10 +37,15 @@ func main() {
 		flag.Usage()
 		os.Exit(2)
 	}
+	if *limit < 1 || *hops < 0 {
+		fmt.Fprintln(os.Stderr, "storefront: -limit is at least 1, -hops is not negative")
+		flag.Usage()
+		os.Exit(2)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second Ctrl-C does not wait
-	if err := run(ctx, *addr, *dbPath, os.Getenv("REDIS_URL")); err != nil {
+	if err := run(ctx, *addr, *dbPath, os.Getenv("REDIS_URL"), *limit, *hops); err != nil {
 		slog.Error("storefront stopped", "err", err)
 		os.Exit(1)
 	}
@@ -46,7 +53,7 @@ func main() {
 
 // run opens everything, serves until ctx is done, and closes everything in the
 // opposite order.
-func run(ctx context.Context, addr, dbPath, redisURL string) (err error) {
+func run(ctx context.Context, addr, dbPath, redisURL string, limit, hops int) (err error) {
 	// First what fails quickly: nobody wants to wait for a port that is taken.
 	ln, err := net.Listen("tcp", addr)
 	if err != nil {
@@ -82,7 +89,17 @@ func run(ctx context.Context, addr, dbPath, redisURL string) (err error) {
 		err = errors.Join(err, c.Close(closing))
 	}()
 
-	shop, err := newShop(db, c)
+	lim, err := newLimits(rdb, limit, hops)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
+		defer cancel()
+		err = errors.Join(err, lim.close(closing))
+	}()
+
+	shop, err := newShop(db, c, lim)
 	if err != nil {
 		return err
 	}

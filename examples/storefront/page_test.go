@@ -16,7 +16,7 @@ import (
 // testPage uses the page as a person would, in a real browser.
 func testPage(t *testing.T, bin string) {
 	browser := findChromium(t)
-	p := start(t, bin)
+	p := start(t, bin, "-limit=200")
 	// Not t.TempDir: a dying browser may still write, which must not fail the test.
 	dir, err := os.MkdirTemp("", "storefront-chromium-")
 	if err != nil {
@@ -110,6 +110,19 @@ func testPage(t *testing.T, bin string) {
 	tab.do("summarize again", summarizeButton)
 	tab.until("the second summary is from the cache", `document.querySelector(".result .badge").textContent === "cache"`)
 
+	if got := tab.text("#limit .left"); !regexp.MustCompile(`^1?\d?\d of 200 left$`).MatchString(got) {
+		t.Errorf("what is left of the limit is shown as %q", got)
+	}
+	tab.do("ask too often", chromedp.Evaluate[chromedp.Void](`void Array.from({length: 250}, () => fetch("/products?page=300"))`))
+	tab.until("it is denied", `(() => {
+		[...document.querySelectorAll("button")].find(b => b.textContent === "Read again").click();
+		return document.querySelector("#limit .when").textContent.startsWith("Too many: try again in ");
+	})()`)
+	if got := tab.text("#limit .left"); !strings.HasSuffix(got, " of 200 left") {
+		t.Errorf("after a denial what is left is shown as %q", got)
+	}
+	tab.until("and said where it was asked for", `document.querySelector(".detail").textContent.includes("more than 200 requests a minute")`)
+
 	for _, width := range []int64{390, 1200} {
 		tab.do("resize", chromedp.EmulateViewport(width, 844))
 		if got, err := chromedp.Run(ctx, chromedp.Evaluate[int64]("document.documentElement.scrollWidth")); err != nil || got > width {
@@ -121,8 +134,8 @@ func testPage(t *testing.T, bin string) {
 		t.Errorf("close the browser: %v", err)
 	}
 	for text := range complaints {
-		// The refused edit is one, and meant.
-		if !strings.Contains(text, "400 (Bad Request)") {
+		// The refused edit is one, and what was too often, and meant.
+		if !strings.Contains(text, "400 (Bad Request)") && !strings.Contains(text, "429 (Too Many Requests)") {
 			t.Errorf("the browser's console says %q", text)
 		}
 	}

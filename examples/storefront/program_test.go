@@ -58,6 +58,7 @@ func TestProgram(t *testing.T) {
 			testEndpoints(t, start(t, bin, "REDIS_URL="+url))
 		})
 	}
+	t.Run("limit", func(t *testing.T) { testLimit(t, bin) })
 	t.Run("two processes", func(t *testing.T) { testTwoProcesses(t, bin) })
 	t.Run("redis goes away", func(t *testing.T) { testRedisGoesAway(t, bin) })
 	t.Run("shutdown", func(t *testing.T) { testShutdown(t, bin) })
@@ -110,7 +111,7 @@ func launch(t *testing.T, bin string, args ...string) *program {
 		done:   make(chan struct{}),
 		client: &http.Client{Transport: transport, Timeout: 30 * time.Second},
 	}
-	p.cmd = exec.Command(bin)
+	p.cmd = exec.Command(bin, "-limit=1000000") // a minute; a test may set another
 	p.cmd.Env = slices.DeleteFunc(os.Environ(), func(s string) bool { return strings.HasPrefix(s, "REDIS_URL=") })
 	p.cmd.Env = append(p.cmd.Env, "ADDR=127.0.0.1:0", "TMPDIR="+p.temp, "TMP="+p.temp)
 	for _, a := range args {
@@ -183,6 +184,8 @@ type answer struct {
 	Detail   string      `json:"detail"`
 	Queries  int64       `json:"product_queries"`
 	Cache    map[string]int64
+
+	RateLimit map[string]int64 `json:"rate_limit"`
 }
 
 // ask sends one request; a body is sent as JSON. It may be called by any

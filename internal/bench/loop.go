@@ -93,7 +93,8 @@ func (l *loop) run(ctx context.Context, d time.Duration, h *histogram) (operatio
 			done := int64(0)
 			defer func() { n.Add(done) }()
 			// One look at the clock per operation: an end is the next one's begin.
-			for last := time.Since(start); last < d; {
+			// And one at least, or a busy machine makes a round of none.
+			for last := time.Since(start); last < d || done == 0; {
 				if err := l.op(ctx, r); err != nil {
 					cancel(fmt.Errorf("after %d operations of a caller: %w", done, err))
 					return

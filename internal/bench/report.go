@@ -35,7 +35,7 @@ func (r result) table() (cells [][]string, text int) {
 // ratioName names the ratio, and says which way is better.
 func (r result) ratioName() string {
 	better := "more is better"
-	if r.metrics[r.primary].unit == seconds {
+	if u := r.metrics[r.primary].unit; u == seconds || u == bytesUnit {
 		better = "less is better"
 	}
 	return fmt.Sprintf("%s × baseline (%s)", r.metrics[r.primary].name, better)

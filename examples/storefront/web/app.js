@@ -4,6 +4,7 @@
 import { sections, el } from "./lib.js";
 import "./products.js";
 import "./summary.js";
+import "./limit.js";
 import "./reads.js";
 
 const nav = document.getElementById("nav");

@@ -32,6 +32,7 @@ export async function api(path, options = {}) {
     // Otherwise a browser sends equal requests one after the other, in the hope
     // that its own cache will answer the second.
     response = await fetch(path, { cache: "no-store", ...options });
+    tellLimit(response);
     body = await response.json();
   } catch {
     throw new Error("The server did not answer. Is it still running?");
@@ -40,8 +41,20 @@ export async function api(path, options = {}) {
   return { ...body, roundTrip: performance.now() - start };
 }
 
-// bus carries news between sections: "read" events go to the table of reads.
+// bus carries news between sections: "read" events go to the table of reads, and
+// "limit" events say what the headers of an answer told about the limit.
 export const bus = new EventTarget();
+
+function tellLimit(response) {
+  const value = (name) => parseInt(response.headers.get(name), 10);
+  const detail = {
+    limit: value("X-RateLimit-Limit"),
+    remaining: value("X-RateLimit-Remaining"),
+    reset: value("X-RateLimit-Reset"),
+    retry: value("Retry-After") || 0,
+  };
+  if (detail.limit > 0) bus.dispatchEvent(new CustomEvent("limit", { detail }));
+}
 
 export function report(read) {
   bus.dispatchEvent(new CustomEvent("read", { detail: read }));
