@@ -2,80 +2,15 @@ package cache
 
 import (
 	"context"
-	"fmt"
-	"go/ast"
-	"go/parser"
-	"go/token"
-	"os"
-	"regexp"
-	"slices"
-	"strconv"
-	"strings"
 	"testing"
 	"time"
 
 	"github.com/freshet-go/freshet/internal/redistest"
 )
 
-// costLines returns the Cost: line of every function that has one, as the numbers
-// of round trips in it: of each number that is not of something else.
-func costLines(t *testing.T) map[string][]int {
-	t.Helper()
-	number := regexp.MustCompile(`\d+( ms)?`)
-	costs := make(map[string][]int)
-	entries, err := os.ReadDir(".")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, e := range entries {
-		if !strings.HasSuffix(e.Name(), ".go") || strings.HasSuffix(e.Name(), "_test.go") {
-			continue
-		}
-		file, err := parser.ParseFile(token.NewFileSet(), e.Name(), nil, parser.ParseComments)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, d := range file.Decls {
-			f, ok := d.(*ast.FuncDecl)
-			if !ok {
-				continue
-			}
-			_, cost, found := strings.Cut(strings.ReplaceAll(f.Doc.Text(), "\n", " "), "Cost: ")
-			if !found {
-				continue
-			}
-			cost, _, _ = strings.Cut(cost, ".")
-			name := f.Name.Name
-			if f.Recv != nil {
-				name = receiver(f.Recv.List[0].Type) + "." + name
-			}
-			costs[name] = []int{}
-			for _, s := range number.FindAllString(cost, -1) {
-				if n, err := strconv.Atoi(s); err == nil {
-					costs[name] = append(costs[name], n)
-				}
-			}
-		}
-	}
-	return costs
-}
-
-func receiver(e ast.Expr) string {
-	switch e := e.(type) {
-	case *ast.StarExpr:
-		return receiver(e.X)
-	case *ast.IndexExpr:
-		return receiver(e.X)
-	case *ast.Ident:
-		return e.Name
-	}
-	return fmt.Sprint(e)
-}
-
 // TestCosts counts the round trips of what the Cost: lines describe, in their
 // order, and compares. Every line must have its count.
 func TestCosts(t *testing.T) {
-	documented := costLines(t)
 	redistest.EachOf(t, []redistest.Topology{redistest.Miniredis, redistest.Standalone, redistest.Cluster}, func(t *testing.T, s *redistest.Server) {
 		rdb := s.Client(t)
 		counter := redistest.Count(t, rdb)
@@ -176,21 +111,7 @@ func TestCosts(t *testing.T) {
 		if err := c.Delete(ctx, "k", "one:k", "one:r", "many:{t}a", "many:{t}b", "many:{t}c", "many:{t}d"); err != nil {
 			t.Fatal(err)
 		}
-		for name, want := range documented {
-			measure, ok := measured[name]
-			if !ok {
-				t.Errorf("%s has a Cost: line that nothing measures", name)
-				continue
-			}
-			if got := measure(); !slices.Equal(got, want) {
-				t.Errorf("%s costs %v round trips, documented are %v", name, got, want)
-			}
-		}
-		for name := range measured {
-			if documented[name] == nil {
-				t.Errorf("%s has no Cost: line", name)
-			}
-		}
+		redistest.CheckCosts(t, []string{"Redis", "Cached"}, measured, func() {})
 	})
 }
 

@@ -118,9 +118,9 @@ func (f *flights) leave(ctx context.Context, s *flightShard, k flightKey, w *wai
 // next sends those who have come meanwhile on their way, if there are any.
 func (f *flights) next(s *flightShard, k flightKey) {
 	if group := f.group(s, k); group != nil {
-		f.r.running.add() // as do the callers, but these may leave
+		f.r.running.Add() // as do the callers, but these may leave
 		go func() {
-			defer f.r.running.done()
+			defer f.r.running.Done()
 			for ; group != nil; group = f.group(s, k) {
 				f.fly(k, group)
 			}

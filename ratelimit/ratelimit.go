@@ -10,6 +10,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/freshet-go/freshet/internal/drain"
 	"github.com/freshet-go/freshet/internal/exec"
 )
 
@@ -34,7 +35,7 @@ type Redis struct {
 	denials *denials
 	ahead   *ahead
 	flights *flights
-	running running
+	running *drain.Group
 	n       counters
 }
 
@@ -67,7 +68,7 @@ func New(rdb redis.UniversalClient, name string, limit Limit, opts *Options) (*R
 	if err != nil {
 		return nil, fmt.Errorf("ratelimit: %w", err)
 	}
-	r := &Redis{o: o, x: x, plans: plans, local: newMemory(plans), denials: newDenials(o.DenialCache)}
+	r := &Redis{o: o, x: x, plans: plans, local: newMemory(plans), denials: newDenials(o.DenialCache), running: drain.New()}
 	if o.Prefetch > 0 {
 		if len(plans.own.buckets) != 1 || o.LimitFor != nil {
 			return nil, errors.New("ratelimit: Options.Prefetch is for a TokenBucket without Also and LimitFor")
@@ -75,7 +76,6 @@ func New(rdb redis.UniversalClient, name string, limit Limit, opts *Options) (*R
 		r.ahead = newAhead(int64(o.Prefetch))
 	}
 	r.flights = newFlights(r)
-	r.running.end, r.running.idle = make(chan struct{}), make(chan struct{})
 	return r, nil
 }
 
@@ -111,7 +111,7 @@ func (r *Redis) AllowN(ctx context.Context, key string, n int) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	defer r.running.done()
+	defer r.running.Done()
 	if int64(n) > p.capacity {
 		return Result{}, ErrExceedsBurst
 	}
@@ -141,7 +141,7 @@ func (r *Redis) AllowUpTo(ctx context.Context, key string, n int) (Result, error
 	if err != nil {
 		return Result{}, err
 	}
-	defer r.running.done()
+	defer r.running.Done()
 	q := request{min(int64(n), p.capacity), 1, 1}
 	d, err := r.take(ctx, r.x.Budget(), p, key, q)
 	if err != nil {
@@ -150,17 +150,17 @@ func (r *Redis) AllowUpTo(ctx context.Context, key string, n int) (Result, error
 	return r.n.decided(p.result(d.granted, d.at, 0)), nil
 }
 
-// begin is how every call that asks for n begins. The caller ends it with running.done.
+// begin is how every call that asks for n begins. The caller ends it with running.Done.
 func (r *Redis) begin(ctx context.Context, key string, n int) (*plan, error) {
 	if n < 1 {
 		return nil, errors.New("ratelimit: n is less than 1")
 	}
-	if err := r.running.enter(); err != nil {
-		return nil, err
+	if !r.running.Enter() {
+		return nil, ErrClosed
 	}
 	p, err := r.plans.of(ctx, key)
 	if err != nil {
-		r.running.done()
+		r.running.Done()
 		return nil, err
 	}
 	return p, nil

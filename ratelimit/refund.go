@@ -17,7 +17,7 @@ func (r *Redis) Peek(ctx context.Context, key string) ([]Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer r.running.done()
+	defer r.running.Done()
 	d, err := r.run(ctx, r.x.Budget(), peekScript, p, key, request{least: 1})
 	if err != nil {
 		return nil, r.failed("peek", err)
@@ -51,7 +51,7 @@ func (r *Redis) Refund(ctx context.Context, key string, n int) error {
 	if err != nil {
 		return err
 	}
-	defer r.running.done()
+	defer r.running.Done()
 	defer r.denials.forget(key)
 	if _, err = r.run(ctx, r.x.Budget(), refundScript, p, key, request{most: min(int64(n), p.capacity)}); err != nil {
 		return r.failed("refund", err)
@@ -69,10 +69,10 @@ func (r *Redis) Reset(ctx context.Context, keys ...string) error {
 	if len(keys) == 0 {
 		return nil
 	}
-	if err := r.running.enter(); err != nil {
-		return err
+	if !r.running.Enter() {
+		return ErrClosed
 	}
-	defer r.running.done()
+	defer r.running.Done()
 	all := make([][]string, len(keys))
 	cmds := make([]*exec.Cmd, len(keys))
 	for i, key := range keys {

@@ -16,7 +16,7 @@ import (
 // Cost: 1 round trip for each attempt.
 // Errors: as AllowN; ErrClosed also for those who wait when the limiter is closed.
 func (r *Redis) Wait(ctx context.Context, key string, n int) error {
-	return wait(ctx, r.running.end, func() (Result, error) { return r.AllowN(ctx, key, n) })
+	return wait(ctx, r.running.Ending(), func() (Result, error) { return r.AllowN(ctx, key, n) })
 }
 
 func wait(ctx context.Context, end <-chan struct{}, allow func() (Result, error)) error {
