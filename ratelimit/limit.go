@@ -71,7 +71,7 @@ func (l Limit) normal() (Limit, algorithm, error) {
 		return l, nil, badField{"Name", "is not printable ASCII without spaces, quotes, backslashes, colons and braces"}
 	case l.Quota <= 0:
 		return l, nil, badField{"Quota", "is not positive"}
-	case l.Quota > exact:
+	case int64(l.Quota) > exact:
 		return l, nil, badField{"Quota", "is more than 2⁵²"}
 	case l.Period <= 0:
 		return l, nil, badField{"Period", "is not positive"}

@@ -36,7 +36,7 @@ func TestInvalid(t *testing.T) {
 		{Limit{Quota: 1, Period: time.Second, Burst: 1, Algorithm: SlidingLog}, Options{}, "limit.Burst is for a TokenBucket only"},
 		{Limit{Quota: 1, Period: time.Second, Location: time.UTC}, Options{}, "limit.Location is for a FixedWindow only"},
 		{Limit{Quota: 1_000_001, Period: time.Second, Algorithm: SlidingLog}, Options{}, "limit.Quota is more than a million"},
-		{Limit{Quota: 1 << 40, Period: time.Hour + time.Microsecond, Algorithm: SlidingWindow}, Options{}, "limit.Quota × Period is too large"},
+		{Limit{Quota: min(1<<40, math.MaxInt), Period: time.Hour + time.Microsecond, Algorithm: SlidingWindow}, Options{}, "limit.Quota × Period is too large"},
 		{Limit{Quota: 1, Period: time.Second, Algorithm: 9}, Options{}, "limit.Algorithm is unknown"},
 		{Limit{Name: "a b", Quota: 1, Period: time.Second}, Options{}, "limit.Name is not printable"},
 		{Limit{Name: "a:b", Quota: 1, Period: time.Second}, Options{}, "limit.Name is not printable"},
@@ -72,8 +72,8 @@ func TestValidExtremes(t *testing.T) {
 		{Quota: 999_983, Period: 24 * time.Hour},
 		{Quota: 60_000_000, Period: time.Minute, Burst: 1_000_000_000},
 		{Quota: 1, Period: time.Microsecond},
-		{Quota: 1 << 50, Period: time.Second, Algorithm: FixedWindow},
-		{Quota: 1 << 40, Period: time.Hour, Algorithm: SlidingWindow},
+		{Quota: min(1<<50, math.MaxInt), Period: time.Second, Algorithm: FixedWindow},
+		{Quota: min(1<<40, math.MaxInt), Period: time.Hour, Algorithm: SlidingWindow},
 		{Quota: 1_000_000, Period: 24 * time.Hour, Algorithm: SlidingLog},
 	} {
 		m, err := NewMemory(l, nil)

@@ -252,7 +252,7 @@ func TestModel(t *testing.T) {
 				clients := []*Redis{newLimiter(t, s.Client(t), limits[0], opts), newLimiter(t, s.Client(t), limits[0], opts)}
 				p := clients[0].plans.own
 				c, l := newChecker(t, p), newLife(seed, p)
-				steps := 1000
+				steps := 500
 				if os.Getenv("FRESHET_LONG") != "" {
 					steps = 50_000
 				}

@@ -100,7 +100,7 @@ func TestMemoryIsATwin(t *testing.T) {
 				m := newMemory(r.plans)
 				seed := rand.Uint64()
 				live := newLife(seed, r.plans.own)
-				for i := range 300 {
+				for i := range 150 {
 					time.Sleep(live.pause())
 					n := int(1 + live.Int64N(min(live.p.capacity, 30)))
 					var a, b []Result
