@@ -6,6 +6,7 @@
 //	problem                                          package
 //	-------                                          -------
 //	the same expensive result, computed many times   cache
+//	too many requests, or too much at once           ratelimit
 //
 // It works with Redis 7.0 and newer, Valkey 8.0 and newer, alone, with sentinels
 // or as a cluster, and with miniredis in tests.

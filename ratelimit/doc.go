@@ -19,6 +19,9 @@
 // tests. [Redis.Wait] blocks until it is allowed, [Redis.AllowUpTo] takes what is left,
 // [Redis.Peek] takes nothing, [Redis.Refund] gives back and [Redis.Reset] starts anew.
 //
+// [Middleware] puts a Limiter before an http.Handler, and [ClientIP] names the clients
+// behind proxies. [Concurrency] limits how much is under way at once.
+//
 // # Algorithms
 //
 //	               admits in any span Δ                  denies                        per key
@@ -79,6 +82,7 @@
 //	<prefix>:<name>:l:{<key>}  a SlidingLog; expires a Period after what was admitted last
 //	<prefix>:<name>:w:{<key>}  a SlidingWindow; expires after the next window
 //	<prefix>:<name>:f:{<key>}  a FixedWindow; expires when it is over
+//	<prefix>:<name>:c:{<key>}  the leases of a Concurrency; expires with the last of them
 //
 // each a tenth of a second later. A limit that has another name than the limiter has
 // that in its key: t.<limit>. All are in one hash slot. When a limit is changed it
