@@ -1,16 +1,15 @@
 package main
 
 import (
-	"bufio"
 	"io"
 	"net/http"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"runtime"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/freshet-go/freshet/examples/internal/program"
 )
 
 // The test builds the program rather than calling it. This makes its result
@@ -19,41 +18,6 @@ func TestMain(m *testing.M) {
 	code := m.Run()
 	runtime.KeepAlive(main)
 	os.Exit(code)
-}
-
-// start builds and starts the real program and returns its address.
-func start(t *testing.T) (url string, stop func() error) {
-	t.Helper()
-	bin := filepath.Join(t.TempDir(), "cache.exe")
-	if out, err := exec.Command("go", "build", "-o", bin, ".").CombinedOutput(); err != nil {
-		t.Fatalf("go build: %v\n%s", err, out)
-	}
-	cmd := exec.CommandContext(t.Context(), bin)
-	cmd.Env = append(os.Environ(), "ADDR=127.0.0.1:0")
-	stderr, err := cmd.StderrPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = cmd.Process.Kill() })
-	out := bufio.NewReader(stderr)
-	line, err := out.ReadString('\n')
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, url, ok := strings.Cut(strings.TrimSpace(line), "look at ")
-	if !ok {
-		t.Fatalf("the program said %q, which does not tell where to look", line)
-	}
-	go func() { _, _ = io.Copy(io.Discard, out) }()
-	return strings.TrimSuffix(url, "/products/1"), func() error {
-		if err := cmd.Process.Signal(os.Interrupt); err != nil {
-			return err
-		}
-		return cmd.Wait()
-	}
 }
 
 func ask(t *testing.T, method, url, body string) (status int, answer string) {
@@ -76,10 +40,7 @@ func ask(t *testing.T, method, url, body string) (status int, answer string) {
 }
 
 func TestProgram(t *testing.T) {
-	if runtime.GOOS == "windows" {
-		t.Skip("windows has no interrupt to stop the program with")
-	}
-	url, stop := start(t)
+	url, stop := program.Start(t)
 	// read returns the name and the seal, and how long it took.
 	read := func() (string, time.Duration) {
 		status, answer := ask(t, "GET", url+"/products/1", "")

@@ -1,17 +1,16 @@
 package main
 
 import (
-	"bufio"
 	"io"
 	"net/http"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"runtime"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/freshet-go/freshet/examples/internal/program"
 )
 
 // The test builds the program rather than calling it. This makes its result
@@ -20,41 +19,6 @@ func TestMain(m *testing.M) {
 	code := m.Run()
 	runtime.KeepAlive(main)
 	os.Exit(code)
-}
-
-// start builds and starts the real program and returns its address.
-func start(t *testing.T) (url string, stop func() error) {
-	t.Helper()
-	bin := filepath.Join(t.TempDir(), "ratelimit.exe")
-	if out, err := exec.Command("go", "build", "-o", bin, ".").CombinedOutput(); err != nil {
-		t.Fatalf("go build: %v\n%s", err, out)
-	}
-	cmd := exec.CommandContext(t.Context(), bin)
-	cmd.Env = append(os.Environ(), "ADDR=127.0.0.1:0")
-	stderr, err := cmd.StderrPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = cmd.Process.Kill() })
-	out := bufio.NewReader(stderr)
-	line, err := out.ReadString('\n')
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, url, ok := strings.Cut(strings.TrimSpace(line), "look at ")
-	if !ok {
-		t.Fatalf("the program said %q, which does not tell where to look", line)
-	}
-	go func() { _, _ = io.Copy(io.Discard, out) }()
-	return strings.TrimSuffix(url, "/time"), func() error {
-		if err := cmd.Process.Signal(os.Interrupt); err != nil {
-			return err
-		}
-		return cmd.Wait()
-	}
 }
 
 // ask returns the answer with its body read.
@@ -78,10 +42,7 @@ func ask(t *testing.T, url string) (*http.Response, string) {
 }
 
 func TestProgram(t *testing.T) {
-	if runtime.GOOS == "windows" {
-		t.Skip("windows has no interrupt to stop the program with")
-	}
-	url, stop := start(t)
+	url, stop := program.Start(t)
 	statuses := make(map[int]int)
 	var reports sync.WaitGroup
 	var mu sync.Mutex
