@@ -16,7 +16,7 @@ kinds.t = function(key, p)
     rem = (tonumber(string.sub(v, 17)) or 0) - zero
     if us < now then
       us, rem = now, 0
-    elseif not (rem >= 0 and rem < den) then
+    elseif not (rem >= 0 and rem < den and rem % 1 == 0) then
       rem = 0
     end
     if not (us < most or us == most and rem <= most_rem) then

@@ -20,7 +20,7 @@ for i = 1, #KEYS do
       us = now
     elseif #v > 16 then
       rem = (tonumber(sub(v, 17)) or 0) - ARGV[a]
-      if not (rem >= 0 and rem < den) then
+      if not (rem >= 0 and rem < den and rem % 1 == 0) then
         rem = 0
       end
     end

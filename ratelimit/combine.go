@@ -181,7 +181,7 @@ func (f *flights) ask(ctx context.Context, k flightKey, callers int64) asked {
 	lease := r.ahead.begin(k.key)
 	most := min(callers, k.p.capacity/k.n) * k.n
 	q := request{most, k.n, k.n}
-	if lease.tokens > 0 {
+	if lease.tokens >= k.n {
 		q = request{min(most+lease.tokens, k.p.capacity), 1, k.n}
 	}
 	d, err := r.take(ctx, r.x.Budget(), k.p, k.key, q)

@@ -136,13 +136,15 @@ type Lease struct {
 	c        *Concurrency
 	key, id  string
 	released atomic.Bool
+	releases atomic.Int32 // requests sent
 }
 
 // Acquire takes a place of key if there is one. It does not wait for one.
 //
 // A lost reply does not cost a place: the request is sent again and finds what it has
 // taken, as long as Timeout allows. A request that was given up takes nothing when a
-// server that was stuck gets to it.
+// server that was stuck gets to it. One that was lost, and arrives after the reply to
+// the next, may take a place that is free again in the end of its lease only.
 //
 // Cost: 1 round trip, 1 key, O(log N) of the leases; 2 for the first on a server, whose
 // clock has to be learnt.
@@ -295,17 +297,16 @@ func (l *Lease) Release(ctx context.Context) error {
 		ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), l.c.ttl)
 		defer cancel()
 	}
-	tries := 0
 	cmd, err := l.c.once(ctx, l.c.x.Budget(), func() *exec.Cmd {
-		tries++
+		l.releases.Add(1)
 		return releaseScript.Cmd([]string{l.key}, l.id)
 	})
 	if err != nil {
 		return l.c.failed("release", err)
 	}
 	l.released.Store(true)
-	if tries > 1 {
-		return nil // an earlier attempt may have removed it
+	if l.releases.Load() > 1 {
+		return nil // another of ours may have removed it
 	}
 	return l.held(cmd)
 }

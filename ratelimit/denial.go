@@ -35,9 +35,10 @@ type denial struct {
 	p           *plan
 	n           int64
 	sent, until time.Duration // since begun
-	at          []standing    // when it was sent, at the earliest
-	res         Result        // then
-	next        *denial       // of the same key, another cost
+	told        time.Duration // when the reply came: what it says is counted from then
+	at          []standing
+	res         Result  // then
+	next        *denial // of the same key, another cost
 }
 
 // newDenials returns nil, which remembers nothing, if size is 0.
@@ -72,10 +73,10 @@ func (d *denials) find(p *plan, key string, n int64) (Result, bool) {
 		s.mu.Unlock()
 		return Result{}, false
 	}
-	sent, at, res := e.sent, e.at, e.res // which do not change
+	told, at, res := e.told, e.at, e.res // which do not change
 	s.mu.Unlock()
 	if n == 1 { // nothing remains until it is allowed
-		elapsed := (now - sent).Truncate(time.Microsecond)
+		elapsed := (now - told).Truncate(time.Microsecond)
 		res.RetryAfter -= elapsed
 		res.ResetAfter -= elapsed
 		return res, true
@@ -83,7 +84,7 @@ func (d *denials) find(p *plan, key string, n int64) (Result, bool) {
 	var room [4]standing
 	later := room[:0]
 	for i, a := range p.counted {
-		after, _ := a.later(at[i], (now - sent).Microseconds(), n)
+		after, _ := a.later(at[i], (now - told).Microseconds(), n)
 		later = append(later, after)
 	}
 	return p.result(0, later, 0), true
@@ -118,7 +119,7 @@ func (d *denials) add(p *plan, key string, n int64, sent moment, at []standing) 
 		}
 		retry = max(retry, at[i].retry)
 	}
-	e := &denial{p: p, n: n, sent: sent.sent, until: sent.sent + min(micros(retry), maxDenial), at: at, res: p.result(0, at, 0)}
+	e := &denial{p: p, n: n, sent: sent.sent, until: sent.sent + min(micros(retry), maxDenial), told: time.Since(d.begun), at: at, res: p.result(0, at, 0)}
 	s := d.shard(key)
 	s.mu.Lock()
 	defer s.mu.Unlock()

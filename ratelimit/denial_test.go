@@ -225,3 +225,42 @@ func TestDenialAllocates(t *testing.T) {
 		}
 	})
 }
+
+// A denial whose reply took its time is not told as if it had been told when it was
+// asked for: a retry after RetryAfter passes.
+func TestDenialSaysFromReply(t *testing.T) {
+	bubble(t, func(t *testing.T, s *redistest.Server) {
+		p := s.Proxy(t)
+		limit := Limit{Quota: 1, Period: 800 * time.Millisecond}
+		r := newLimiter(t, p.Client(t), limit, Options{})
+		direct := newLimiter(t, s.Client(t), limit, bare(Options{Prefix: r.o.Prefix}))
+		allows(t, r, "another", 1, true)
+		allows(t, direct, "k", 1, true)
+		p.Delay(100 * time.Millisecond)
+		allows(t, r, "k", 1, false)
+		p.Delay(0)
+		got := allows(t, r, "k", 1, false)
+		if n := r.Stats().Remembered; n != 1 {
+			t.Fatalf("Stats().Remembered = %d, want 1", n)
+		}
+		time.Sleep(got.RetryAfter)
+		allows(t, direct, "k", 1, true)
+	})
+}
+
+// A remembered denial knows that the window of one of the limits has ended since.
+func TestDenialOutlivesWindow(t *testing.T) {
+	bubble(t, func(t *testing.T, s *redistest.Server) {
+		time.Sleep(time.Until(time.Now().Truncate(time.Hour).Add(time.Hour))) // a window begins
+		r := newLimiter(t, s.Client(t), Limit{Quota: 10, Period: 500 * time.Millisecond, Algorithm: FixedWindow},
+			Options{Also: []Limit{{Name: "long", Quota: 11, Period: time.Hour, Algorithm: FixedWindow}}})
+		allows(t, r, "k", 8, true)
+		if got := allows(t, r, "k", 5, false); got.Remaining != 2 {
+			t.Errorf("Remaining = %d, want 2", got.Remaining)
+		}
+		time.Sleep(600 * time.Millisecond)
+		if got := allows(t, r, "k", 5, false); got.Remaining != 3 || r.Stats().Remembered != 1 {
+			t.Errorf("Remaining = %d, %d remembered, want the 3 of the hour, 1", got.Remaining, r.Stats().Remembered)
+		}
+	})
+}

@@ -37,7 +37,8 @@
 //
 // Exact. Counts, Remaining and RetryAfter are true to the microsecond, also in a denial:
 // if nobody else takes any, a retry after RetryAfter passes, and one a microsecond sooner
-// does not. A denial changes no byte in Redis.
+// does not. A denial changes no byte in Redis, unless it finds more there than its limit
+// can have counted, because that is new or the clock was set back.
 //
 // All or nothing. Several limits are decided by one script in one slot. What
 // one of them denies is taken from none.
@@ -86,8 +87,9 @@
 //
 // each a tenth of a second later. A limit that has another name than the limiter has
 // that in its key: t.<limit>. All are in one hash slot. When a limit is changed it
-// goes on with what was counted; a new Name or Algorithm begins anew.
+// goes on with what was counted, or as much of it as the new one can count; a new Name
+// or Algorithm begins anew.
 //
 // The user needs the commands TIME, GET, SET, UNLINK, EXISTS, GETRANGE, SETRANGE, PEXPIRE,
-// EVAL, EVALSHA and PING.
+// EVAL, EVALSHA and PING, and for a Concurrency those that it lists.
 package ratelimit

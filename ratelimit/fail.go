@@ -26,6 +26,9 @@ func isAway(err error) bool {
 // without decides without Redis, for which err is the reason.
 func (r *Redis) without(ctx context.Context, op string, p *plan, key string, q request, err error) (Result, error) {
 	if ctx.Err() != nil || !isAway(err) {
+		if ctx.Err() != nil && exec.KindOf(err) == exec.Unavailable {
+			err = &exec.Error{Kind: exec.Canceled, Err: ctx.Err()}
+		}
 		return Result{}, r.failed(op, err)
 	}
 	r.count(err)

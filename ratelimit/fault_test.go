@@ -2,9 +2,11 @@ package ratelimit
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -390,5 +392,36 @@ func TestExpiry(t *testing.T) {
 			results, err := r.Peek(t.Context(), "k")
 			return err == nil && !slices.ContainsFunc(results, func(r Result) bool { return r.ResetAfter > 0 })
 		})
+	})
+}
+
+// Foreign bytes that look almost right count for something at most, and that
+// recovers.
+func TestForeignValuesRecover(t *testing.T) {
+	t.Parallel()
+	stamp := func(us int64) string {
+		b := binary.BigEndian.AppendUint64(nil, uint64(us))
+		return string(b[1:])
+	}
+	redistest.EachOf(t, []redistest.Topology{redistest.Miniredis, redistest.Standalone}, func(t *testing.T, s *redistest.Server) {
+		ago, soon := time.Now().Add(-time.Hour).UnixMicro(), time.Now().Add(100*time.Millisecond).UnixMicro()
+		for name, test := range map[string]struct {
+			algorithm Algorithm
+			value     string
+		}{
+			"a log that is ahead for ever": {SlidingLog, stamp(3) + stamp(0) + stamp(3) + stamp(ago) + stamp(1<<53) + stamp(ago) + stamp(ago) + stamp(ago)},
+			"a part of a remainder":        {TokenBucket, strconv.FormatInt(soon, 10) + "0.99"},
+		} {
+			limit := Limit{Quota: 3, Period: 100 * time.Millisecond, Algorithm: test.algorithm}
+			r := newLimiter(t, s.Client(t), limit, bare(Options{}))
+			do(t, s, "set", r.plans.own.keys(r.o.keys, "k")[0], test.value)
+			eventually(t, name+" recovers", func() bool {
+				got, err := r.Allow(t.Context(), "k")
+				if err != nil {
+					t.Fatalf("%s: Allow = %v", name, err)
+				}
+				return got.Allowed
+			})
+		}
 	})
 }

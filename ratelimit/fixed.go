@@ -123,6 +123,9 @@ func (w *fixedWindow) named(now int64) [6]int64 {
 }
 
 func (w *fixedWindow) later(s standing, elapsed, _ int64) (standing, bool) {
+	if s.reset > 0 && elapsed >= s.reset {
+		return standing{room: w.quota}, true
+	}
 	return standing{room: s.room, retry: max(s.retry-elapsed, 0), reset: max(s.reset-elapsed, 0)}, true
 }
 

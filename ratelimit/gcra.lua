@@ -18,7 +18,7 @@ if v then
     us = now
   elseif #v > 16 then
     rem = (tonumber(string.sub(v, 17)) or 0) - ARGV[6]
-    if not (rem >= 0 and rem < den) then
+    if not (rem >= 0 and rem < den and rem % 1 == 0) then
       rem = 0
     end
   end

@@ -32,8 +32,8 @@ type MiddlewareOptions struct {
 	Denied func(http.ResponseWriter, *http.Request, Result)
 
 	// Done is called when the handler has ended: with the request's context, which
-	// no longer ends with the request, the key, how many tokens it took (none if
-	// DryRun let it pass), and its status, 500 if the handler panicked and 101 if it
+	// no longer ends with the request, the key, how many tokens it took from Redis
+	// (none if DryRun let it pass, or Redis was away), and its status, 500 if the handler panicked and 101 if it
 	// hijacked the connection. Nil: nothing is done. Use it to Refund what failed.
 	Done func(ctx context.Context, key string, n, status int)
 
@@ -116,6 +116,9 @@ func (h *limited) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if h.o.Done == nil || err != nil {
 		h.next.ServeHTTP(w, r)
 		return
+	}
+	if res.Degraded {
+		res.Granted = 0 // none of Redis's, to which a Refund would go
 	}
 	h.serve(w, r, key, res.Granted)
 }

@@ -608,3 +608,20 @@ func TestMiddlewareOfRedis(t *testing.T) {
 		}
 	})
 }
+
+// What was allowed because Redis is away was not taken from Redis, so Done is not told
+// of tokens that it could refund there.
+func TestMiddlewareDoneDegraded(t *testing.T) {
+	l := limiterFunc(func(_ context.Context, _ string, n int) (Result, error) {
+		return Result{Allowed: true, Degraded: true, Granted: n, Limit: PerHour(5)}, nil
+	})
+	told := -1
+	h := Middleware(l, &MiddlewareOptions{
+		Cost: func(*http.Request) int { return 3 },
+		Done: func(_ context.Context, _ string, n, _ int) { told = n },
+	})(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	serve(h)
+	if told != 0 {
+		t.Errorf("Done was told of %d tokens, want 0", told)
+	}
+}

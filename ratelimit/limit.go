@@ -67,8 +67,6 @@ func (e badField) Error() string { return e.field + " " + e.what }
 // normal returns l with the defaults filled in, and how it is counted.
 func (l Limit) normal() (Limit, algorithm, error) {
 	switch {
-	case !validName(l.Name, false):
-		return l, nil, badField{"Name", "is not printable ASCII without spaces, quotes, backslashes, colons and braces"}
 	case l.Quota <= 0:
 		return l, nil, badField{"Quota", "is not positive"}
 	case int64(l.Quota) > exact:

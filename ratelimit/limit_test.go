@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/freshet-go/freshet/internal/redistest"
 )
 
 // What is wrong with a limit, or an option, is said by the name of the field.
@@ -154,5 +156,48 @@ func TestLimitFor(t *testing.T) {
 	}
 	if m.plans.n > maxPlans || len(m.plans.kept) > maxPlans {
 		t.Errorf("%d plans are kept, want at most %d", m.plans.n, maxPlans)
+	}
+}
+
+// Names that are valid for one process are for several, which have shares of the
+// limits; and a name that was made of a Period is one for keys and headers.
+func TestNamesOfShares(t *testing.T) {
+	rdb := redistest.Mini(t).Client(t)
+	also := []Limit{{Quota: 5, Period: 500 * time.Microsecond}, {Name: "named", Quota: 5, Period: time.Hour}}
+	for _, name := range []string{"api", "api:v1"} {
+		for _, instances := range []int{1, 3} {
+			r, err := New(rdb, name, PerSecond(10), &Options{Also: also, Instances: instances})
+			if err != nil {
+				t.Errorf("New(%q) for %d instances = %v", name, instances, err)
+				continue
+			}
+			if got, want := r.plans.own.limits[1].Name, name+"-500us"; got != want {
+				t.Errorf("a limit without a name is %q, want %q", got, want)
+			}
+		}
+	}
+}
+
+// A panic of LimitFor is the caller's, and leaves nothing behind that Close would
+// wait for.
+func TestLimitForPanics(t *testing.T) {
+	r, err := New(redistest.Mini(t).Client(t), "test", PerSecond(1), &Options{
+		LimitFor: func(context.Context, string) ([]Limit, error) { panic("no such user") },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	func() {
+		defer func() {
+			if v := recover(); v != "no such user" {
+				t.Errorf("the panic is %v", v)
+			}
+		}()
+		_, _ = r.Allow(t.Context(), "k")
+	}()
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := r.Close(ended); err != nil {
+		t.Errorf("Close = %v, want nil: nothing is under way", err)
 	}
 }

@@ -45,7 +45,7 @@ kinds.l = function(key, p)
     return math.min(unpack(ring(live - i, 1), 1), last)
   end
   if now + ahead < last or ahead > 2 ^ 52 then
-    ahead, s.dirty = last - now, true
+    ahead, s.dirty = math.max(last - now, 0), true
   end
   local time = now + ahead
   if last <= time - period then

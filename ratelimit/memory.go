@@ -171,6 +171,11 @@ func (m *Memory) take(p *plan, key string, q request) decision {
 			d.granted = q.least
 		}
 	}
+	if d.granted == 0 && q.least > p.capacity {
+		for i := range d.at {
+			d.at[i].retry = d.at[i].reset
+		}
+	}
 	if d.granted > 0 {
 		for i, m := range meters {
 			m.add(now, d.granted)

@@ -43,7 +43,8 @@ type Options struct {
 	// LimitFor returns the limits of a key, in place of that of New and Also; none
 	// means these. It is called for every decision and must be quick: what it
 	// looks up it should keep. Zero: all keys have the same limits. Set it to have
-	// plans, free and paid. Its errors are returned.
+	// plans, free and paid. Its errors are returned. Limits that are used for one key
+	// at the same time, rather than one after the other, need different Names.
 	LimitFor func(ctx context.Context, key string) ([]Limit, error)
 
 	// OnUnavailable is who decides when Redis cannot be reached, does not answer in
@@ -58,14 +59,16 @@ type Options struct {
 
 	// DenialCache is how many denials are remembered in this process, each until its
 	// request would be allowed and at most for a second, and answered without Redis.
-	// So a Refund or Reset in another process may be noticed a second late.
+	// So a Refund or Reset in another process may be noticed a second late, and
+	// Remaining and RetryAfter do not know what has been taken meanwhile.
 	// SlidingWindow has none. Zero: 10,000. Negative: off.
 	DenialCache int
 
 	// Prefetch is how many tokens a process takes ahead for a key that it has just
 	// been asked for, to decide the next requests without Redis. It keeps them for
 	// a second. In any span Δ at most Burst + (Δ + 1 s) × Quota/Period are admitted
-	// then, and fewer where processes do not use what they took. It needs a
+	// then, and fewer where processes do not use what they took. Remaining counts what
+	// is left in Redis and here, which no single request can have. It needs a
 	// TokenBucket and no other limits. Zero or negative: none. Set it where a key is
 	// asked for much more than once per Prefetch tokens and second.
 	Prefetch int

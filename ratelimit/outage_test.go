@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/freshet-go/freshet/internal/exec"
 	"github.com/freshet-go/freshet/internal/redistest"
 )
 
@@ -244,5 +245,73 @@ func TestFailover(t *testing.T) {
 		})
 		close(stop)
 		wg.Wait()
+	})
+}
+
+// More than this process's share of a limit is allowed when nothing of any limit is
+// used, and the denial says when that will be.
+func TestFailLocalMoreThanShare(t *testing.T) {
+	bubble(t, func(t *testing.T, s *redistest.Server) {
+		p := s.Proxy(t)
+		r := newLimiter(t, p.Client(t), PerSecond(4), bare(Options{Instances: 4, Also: []Limit{PerHour(1000)}, Timeout: 100 * time.Millisecond}))
+		p.Refuse(true)
+		if got, err := r.Allow(t.Context(), "k"); !got.Allowed || !got.Degraded || err != nil {
+			t.Fatalf("Allow = %+v, %v", got, err)
+		}
+		time.Sleep(1100 * time.Millisecond) // the share of 1 a second is there again, not that of the hour
+		got, err := r.AllowN(t.Context(), "k", 2)
+		if got.Allowed || !got.Degraded || err != nil || got.RetryAfter < time.Second || got.RetryAfter > time.Minute {
+			t.Fatalf("AllowN(2) = %+v, %v, want a denial until the hour's share is unused", got, err)
+		}
+		time.Sleep(got.RetryAfter)
+		if got, err = r.AllowN(t.Context(), "k", 2); !got.Allowed || err != nil {
+			t.Errorf("AllowN(2) after RetryAfter = %+v, %v, want Allowed", got, err)
+		}
+		p.Refuse(false)
+		time.Sleep(time.Minute)
+	})
+}
+
+// A Reset also resets what this process has counted while Redis was away.
+func TestResetAfterOutage(t *testing.T) {
+	bubble(t, func(t *testing.T, s *redistest.Server) {
+		p := s.Proxy(t)
+		r := newLimiter(t, p.Client(t), PerHour(2), bare(Options{Timeout: 100 * time.Millisecond}))
+		for _, allowed := range []bool{true, true} {
+			p.Refuse(true)
+			for range 2 {
+				if got, err := r.Allow(t.Context(), "k"); got.Allowed != allowed || !got.Degraded || err != nil {
+					t.Errorf("Allow = %+v, %v", got, err)
+				}
+			}
+			if got, err := r.Allow(t.Context(), "k"); got.Allowed || !got.Degraded || err != nil {
+				t.Errorf("Allow beyond the limit = %+v, %v", got, err)
+			}
+			p.Refuse(false)
+			eventually(t, "Reset", func() bool { return r.Reset(t.Context(), "k") == nil })
+		}
+		time.Sleep(time.Minute)
+	})
+}
+
+// Who leaves during an outage gets the context's error, wherever he waited.
+func TestCanceledWhileAway(t *testing.T) {
+	bubble(t, func(t *testing.T, s *redistest.Server) {
+		p := s.Proxy(t)
+		r := newLimiter(t, p.Client(t), PerSecond(1), Options{Timeout: 100 * time.Millisecond, OnUnavailable: FailClosed})
+		p.Refuse(true)
+		ctx, cancel := context.WithCancel(t.Context())
+		for range 5 {
+			if got, err := r.Allow(ctx, "k"); !got.Degraded || err != nil {
+				t.Errorf("Allow = %+v, %v", got, err)
+			}
+		}
+		cancel()
+		_, err := r.without(ctx, "allow", r.plans.own, "k", request{1, 1, 1}, &exec.Error{Kind: exec.Unavailable, Err: errNoAnswer})
+		if !errors.Is(err, context.Canceled) || errors.Is(err, ErrUnavailable) {
+			t.Errorf("an error for who has left is %v, want the context's", err)
+		}
+		p.Refuse(false)
+		time.Sleep(time.Minute)
 	})
 }

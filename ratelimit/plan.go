@@ -99,7 +99,7 @@ func text(n int64) string { return strconv.FormatInt(n, 10) }
 
 // short is a duration without its zeros: 1h, not 1h0m0s.
 func short(d time.Duration) string {
-	s := d.String()
+	s := strings.Replace(d.String(), "µ", "u", 1)
 	if strings.HasSuffix(s, "m0s") {
 		s = s[:len(s)-2]
 	}
@@ -190,6 +190,11 @@ func newPlans(s *settings, name string, limit Limit) (*plans, error) {
 }
 
 func (ps *plans) make(limits []Limit) (*plan, error) {
+	for i, l := range limits { // not those of a plan, which are named for the limiter
+		if !validName(l.Name, false) {
+			return nil, &limitError{i, badField{"Name", "is not printable ASCII without spaces, quotes, backslashes, colons and braces"}}
+		}
+	}
 	p, err := newPlan(ps.name, limits)
 	if err != nil {
 		return nil, err

@@ -180,3 +180,21 @@ func TestPrefetchInvalid(t *testing.T) {
 		}
 	})
 }
+
+// Who asks for more at a time than is taken ahead gets all of the limit.
+func TestPrefetchLessThanAskedFor(t *testing.T) {
+	bubble(t, func(t *testing.T, s *redistest.Server) {
+		r := newLimiter(t, s.Client(t), PerHour(100), bare(Options{Prefetch: 4}))
+		granted := 0
+		for range 25 {
+			got, err := r.AllowN(t.Context(), "k", 5)
+			if err != nil {
+				t.Fatal(err)
+			}
+			granted += got.Granted
+		}
+		if granted != 100 {
+			t.Errorf("%d of 100 were granted", granted)
+		}
+	})
+}

@@ -143,7 +143,7 @@ func TestModelVirtualTime(t *testing.T) {
 	t.Parallel()
 	steps := 500
 	if os.Getenv("FRESHET_LONG") != "" {
-		steps = 20_000
+		steps = 5_000
 	}
 	for name, limits := range someLimits(t) {
 		t.Run(name, func(t *testing.T) {
@@ -254,7 +254,7 @@ func TestModel(t *testing.T) {
 				c, l := newChecker(t, p), newLife(seed, p)
 				steps := 500
 				if os.Getenv("FRESHET_LONG") != "" {
-					steps = 50_000
+					steps = 15_000
 				}
 				if s.Mini() != nil {
 					s.Mini().ClockTTL(false) // a script that is not run for a while sees keys expire

@@ -158,12 +158,15 @@ func (r *Redis) begin(ctx context.Context, key string, n int) (*plan, error) {
 	if !r.running.Enter() {
 		return nil, ErrClosed
 	}
+	begun := false
+	defer func() {
+		if !begun { // an error of LimitFor, or a panic
+			r.running.Done()
+		}
+	}()
 	p, err := r.plans.of(ctx, key)
-	if err != nil {
-		r.running.Done()
-		return nil, err
-	}
-	return p, nil
+	begun = err == nil
+	return p, err
 }
 
 // request is what is to be taken: as much as there is room for, a multiple of step

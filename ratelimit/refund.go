@@ -88,6 +88,7 @@ func (r *Redis) Reset(ctx context.Context, keys ...string) error {
 		for _, key := range keys {
 			r.denials.forget(key)
 			r.ahead.forget(key)
+			_ = r.local.Reset(ctx, key) // which does not fail
 		}
 	}()
 	_ = r.x.DoAll(ctx, b, cmds) // each has its own
