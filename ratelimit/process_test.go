@@ -15,8 +15,8 @@ import (
 )
 
 // askerRole is a process that asks a lot when it is told to begin, and says how much
-// it was allowed. It is told the URL of a server, a prefix, the number of callers and
-// how often each asks.
+// it was allowed of each key. It is told the URL of a server, a prefix, the number of
+// callers, the number of keys and how often each caller asks for each key.
 var askerRole = redistest.Role{Env: "FRESHET_RATELIMIT_ASKER", Run: ask}
 
 // askedLimit is what the processes share, and askedAlso.
@@ -29,7 +29,8 @@ func ask(arg string) {
 	f := strings.Fields(arg)
 	url, prefix := f[0], f[1]
 	callers, _ := strconv.Atoi(f[2])
-	times, _ := strconv.Atoi(f[3])
+	keys, _ := strconv.Atoi(f[3])
+	times, _ := strconv.Atoi(f[4])
 	rdb, err := redistest.ClientFromURL(url)
 	if err != nil {
 		fmt.Println("error", err)
@@ -42,57 +43,66 @@ func ask(arg string) {
 		os.Exit(1)
 	}
 	ctx := context.Background()
-	if _, err := r.Peek(ctx, "k"); err != nil { // connect
+	if _, err := r.Peek(ctx, "0"); err != nil { // connect
 		fmt.Println("error", err)
 		os.Exit(1)
 	}
 	redistest.Ready()
-	var allowed atomic.Int64
+	allowed := make([]atomic.Int64, keys)
 	var wg sync.WaitGroup
 	for i := range callers {
 		wg.Go(func() {
-			for range times {
-				got, err := r.AllowN(ctx, "k", 1+i%2)
+			for n := range times * keys {
+				key := (i + n) % keys
+				got, err := r.AllowN(ctx, strconv.Itoa(key), 1+i/2%2)
 				if err != nil || got.Degraded {
 					fmt.Printf("error %+v %v\n", got, err)
 				}
-				allowed.Add(int64(got.Granted))
+				allowed[key].Add(int64(got.Granted))
 			}
 		})
 	}
 	wg.Wait()
-	fmt.Println("allowed", allowed.Load())
+	for key := range allowed {
+		fmt.Println(key, allowed[key].Load())
+	}
 	if err := r.Close(ctx); err != nil {
 		fmt.Println("error", err)
 	}
 }
 
-// Four processes with 64 callers each ask for one key: together they are allowed
-// exactly what the smaller of two limits allows.
+// Eight processes with 64 callers each ask for one key, or for many: of each they are
+// allowed together exactly what the smaller of two limits allows.
 func TestProcesses(t *testing.T) {
 	t.Parallel()
 	redistest.EachOf(t, []redistest.Topology{redistest.Standalone, redistest.Sentinel, redistest.Cluster}, func(t *testing.T, s *redistest.Server) {
-		prefix := redistest.Prefix(t)
-		var ps []*redistest.Actor
-		for range 4 {
-			ps = append(ps, askerRole.Start(t, fmt.Sprintln(s.URL(), prefix, 64, 10)))
-		}
-		for _, p := range ps {
-			p.Begin()
-		}
-		total := 0
-		for _, p := range ps {
-			for line := range p.Lines {
-				word, n, _ := strings.Cut(line, " ")
-				if word != "allowed" {
-					t.Errorf("a process said %q", line)
-				}
-				allowed, _ := strconv.Atoi(n)
-				total += allowed
+		for _, test := range []struct{ keys, times int }{{1, 10}, {8, 3}} {
+			prefix := redistest.Prefix(t)
+			var ps []*redistest.Actor
+			for range 8 {
+				ps = append(ps, askerRole.Start(t, fmt.Sprintln(s.URL(), prefix, 64, test.keys, test.times)))
 			}
-		}
-		if total != askedAlso[0].Quota {
-			t.Errorf("the processes were allowed %d, want %d", total, askedAlso[0].Quota)
+			for _, p := range ps {
+				p.Begin()
+			}
+			totals := make([]int, test.keys)
+			for _, p := range ps {
+				for line := range p.Lines {
+					key, n, _ := strings.Cut(line, " ")
+					k, err1 := strconv.Atoi(key)
+					allowed, err2 := strconv.Atoi(n)
+					if err1 != nil || err2 != nil {
+						t.Errorf("a process said %q", line)
+						continue
+					}
+					totals[k] += allowed
+				}
+			}
+			for key, total := range totals {
+				if total != askedAlso[0].Quota {
+					t.Errorf("of key %d of %d the processes were allowed %d, want %d", key, test.keys, total, askedAlso[0].Quota)
+				}
+			}
 		}
 	})
 }
