@@ -44,7 +44,7 @@ var tinyScale = scale{
 func TestWorkloads(t *testing.T) {
 	s := testServer(t)
 	r := &runner{
-		server: s, scale: tinyScale, prefix: "test", rounds: 1, duration: 10 * time.Millisecond, progress: io.Discard,
+		server: s, scale: tinyScale, prefix: "test", rounds: 1, duration: 30 * time.Millisecond, progress: io.Discard,
 	}
 	var names []string
 	for _, p := range packages {
@@ -56,6 +56,10 @@ func TestWorkloads(t *testing.T) {
 			names = append(names, w.name)
 			t.Run(w.name, func(t *testing.T) {
 				res, err := r.run(t.Context(), w)
+				for tries := 1; err != nil && tries < 3; tries++ {
+					t.Log(err) // so short a round may not be what it should be on a busy machine
+					res, err = r.run(t.Context(), w)
+				}
 				if err != nil {
 					t.Fatal(err)
 				}
