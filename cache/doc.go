@@ -47,7 +47,8 @@
 // started it has left, and a caller leaves when its own context ends.
 //
 // A bounded wait. Redis costs a call no more than [Options.Timeout], refused or hung,
-// whatever the timeouts and retries of the client. After a few failures in a row
+// whatever the timeouts and retries of the client; who joins a load when it has begun
+// may wait as long again for its value to be stored. After a few failures in a row
 // calls do not wait at all, until a probe finds Redis healthy.
 //
 // Foreign and hostile bytes under a key are a miss, counted and replaced.

@@ -307,6 +307,28 @@ func TestFailedDeleteOutlivesOthers(t *testing.T) {
 	}
 }
 
+// Redis goes away while a load is under way. Who joined it late waits for his reading
+// and for what is to be stored, and then for a load, but not for a lease as well.
+func TestJoinerWhileRedisGoes(t *testing.T) {
+	bubble(t, func(t *testing.T, s *redistest.Server) {
+		p := s.Proxy(t)
+		c := newCache(t, p.Client(t), Options{Prefix: "p", Timeout: patience})
+		wants(t, c, "warm", returns(new(atomic.Int64), "x"), "x")
+		settled(t, c)
+		first := begin(t.Context(), c, "k", slow(400*time.Millisecond))
+		time.Sleep(310 * time.Millisecond)
+		p.Blackhole(true)
+		o := call(t.Context(), c, "k", slow(400*time.Millisecond))
+		o.wants(t, "k", "slow")
+		(<-first).wants(t, "k", "slow")
+		if limit := 2*patience + 400*time.Millisecond; o.took > limit {
+			t.Errorf("who joined late waited %v, want %v at most", o.took, limit)
+		}
+		p.Blackhole(false)
+		time.Sleep(time.Minute)
+	})
+}
+
 // A user who may do nothing, or not enough, and a wrong password.
 func TestNotPermitted(t *testing.T) {
 	redistest.EachPrivate(t, []redistest.Topology{redistest.Standalone}, func(t *testing.T, s *redistest.Server) {

@@ -152,3 +152,13 @@ func TestErrorTexts(t *testing.T) {
 		t.Errorf("wrap of a refusal = %v, want the cause and not ErrUnavailable", w)
 	}
 }
+
+// The longest times that are allowed add up without an overflow.
+func TestLongestTimes(t *testing.T) {
+	c := newCaches(t, redistest.Mini(t), 1, Options{TTL: maxTTL, Jitter: 0.99, StaleFor: maxTTL, LoadTimeout: -1})[0]
+	for range 1000 {
+		if ms := c.expiry(c.o.jittered(c.o.TTL), false); ms < maxTTL.Milliseconds() {
+			t.Fatalf("a value with a TTL of 50 years expires after %d ms", ms)
+		}
+	}
+}
