@@ -227,6 +227,8 @@ func openMany[T any](ctx context.Context, env *environment, open openBatch[T], v
 			}
 		}
 	}
+	// Nobody asks in the order in which Redis happens to have allocated.
+	rand.Shuffle(len(keys), func(i, j int) { keys[i], keys[j] = keys[j], keys[i] })
 	l := &loop{callers: callers, items: batch, server: env.server, check: allHits(len(keys), callers*batch, batch)}
 	l.op = func(ctx context.Context, r *rand.Rand) error {
 		at := r.IntN(len(keys) - batch + 1)
