@@ -202,16 +202,15 @@ func (c *Redis) Peek(ctx context.Context, key string) (value []byte, ok bool, er
 	if c.owed.has(key) {
 		return nil, false, nil
 	}
-	cmd := c.reading(key)
-	_ = c.x.Do(ctx, c.x.Budget(), cmd) // read has it
-	e, found, _, err := c.read(cmd)
+	r := c.read(ctx, c.x.Budget(), key)
+	e, found, _, err := c.decode(r)
 	if err != nil {
 		return nil, false, wrap("peek", err)
 	}
 	if !found {
 		return nil, false, nil
 	}
-	now, known := c.timeOf(cmd)
+	now, known := c.timeOf(r.cmd)
 	if state, _ := c.judge(&e, now, known); state == expired {
 		return nil, false, nil
 	}

@@ -157,8 +157,9 @@ func (m *Cached[T]) get(ctx context.Context, key string, anew bool) (T, error) {
 
 // into returns a function that decodes into v, and leaves it alone if it fails.
 func (m *Cached[T]) into(v *T) func([]byte) error {
+	var decoded, zero T // one allocation for all the values of a batch
 	return func(b []byte) error {
-		var decoded T
+		decoded = zero
 		if err := m.unmarshal(b, &decoded); err != nil {
 			return err
 		}
@@ -191,10 +192,20 @@ func (m *Cached[T]) Delete(ctx context.Context, keys ...string) error {
 	return m.c.Delete(ctx, m.full(keys)...)
 }
 
+// full returns the keys with the name in front, in one allocation.
 func (m *Cached[T]) full(keys []string) []string {
+	size := len(keys) * len(m.prefix)
+	for _, key := range keys {
+		size += len(key)
+	}
+	var b strings.Builder
+	b.Grow(size)
 	full := make([]string, len(keys))
 	for i, key := range keys {
-		full[i] = m.prefix + key
+		start := b.Len()
+		b.WriteString(m.prefix)
+		b.WriteString(key)
+		full[i] = b.String()[start:]
 	}
 	return full
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -357,6 +358,45 @@ func TestNotPermitted(t *testing.T) {
 			}
 			if err := c.Set(t.Context(), "k", nil, 0); err == nil || errors.Is(err, ErrUnavailable) {
 				t.Errorf("%s: Set = %v, want an error that is not ErrUnavailable", name, err)
+			}
+		}
+	})
+}
+
+// A batch is refused on account of one key, or of its command: the keys are then
+// read one by one.
+func TestGetManyNotPermitted(t *testing.T) {
+	redistest.EachPrivate(t, []redistest.Topology{redistest.Standalone}, func(t *testing.T, s *redistest.Server) {
+		do(t, s, "acl", "setuser", "some", "on", ">pw", "~p:?:{m:mine*", "+@all")
+		do(t, s, "acl", "setuser", "singly", "on", ">pw", "~*", "+@all", "-mget")
+		o := Options{Prefix: "p"}
+		all := newMany(t, newCache(t, s.Client(t), o), func(keys []string) (map[string]string, error) {
+			return map[string]string{"mine1": "a", "mine2": "b", "theirs": "c"}, nil
+		})
+		if _, err := all.GetMany(t.Context(), []string{"mine1", "mine2", "theirs"}); err != nil {
+			t.Fatal(err)
+		}
+		for user, loaded := range map[string]string{"some": "[theirs]", "singly": "[]"} {
+			hits := map[string]uint64{"some": 2, "singly": 3}[user]
+			c := newCache(t, s.Client(t, func(o *redis.UniversalOptions) { o.Username, o.Password = user, "pw" }), o)
+			asked := []string{}
+			m := newMany(t, c, func(keys []string) (map[string]string, error) {
+				asked = append(asked, keys...)
+				return map[string]string{"theirs": "c"}, nil
+			})
+			for range 2 { // the first one asks for the time, too
+				asked = nil
+				before := c.Stats().Hits
+				got, err := m.GetMany(t.Context(), []string{"mine1", "mine2", "theirs"})
+				if want := map[string]string{"mine1": "a", "mine2": "b", "theirs": "c"}; err != nil || !maps.Equal(got, want) {
+					t.Errorf("%s: GetMany = %v, %v, want %v", user, got, err, want)
+				}
+				if fmt.Sprint(asked) != loaded {
+					t.Errorf("%s: GetMany loaded %v, want %s", user, asked, loaded)
+				}
+				if n := c.Stats().Hits - before; n != hits {
+					t.Errorf("%s: %d hits, want %d: the others were leased", user, n, hits)
+				}
 			}
 		}
 	})

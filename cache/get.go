@@ -31,11 +31,9 @@ func (c *Redis) get(ctx context.Context, key string, src *source, anew bool, acc
 	case c.owed.has(key):
 		c.n.bypassed.Add(1)
 	default:
-		cmd := c.reading(key)
-		_ = c.x.Do(ctx, b, cmd) // settle has it
 		var answered bool
 		var err error
-		if m, answered, err = c.settle(ctx, key, src, cmd, accept); answered {
+		if m, answered, err = c.settle(ctx, key, src, c.read(ctx, b, key), accept); answered {
 			return err
 		}
 	}
@@ -53,35 +51,78 @@ type miss struct {
 	seen string // identity of what is there instead of a value
 }
 
-// reading is the command that reads a value: GET, or readTime if that is due.
-func (c *Redis) reading(key string) *exec.Cmd {
-	k := c.o.keys.Key("v", key)
-	if c.x.ClockDue(k) {
-		return readTime(k)
-	}
-	return exec.Get(k)
+// reading is what a command brought of one value.
+type reading struct {
+	cmd *exec.Cmd
+	raw string
+	err error
 }
 
-// readTime is a reading that brings the server's time too.
+func readingOf(cmd *exec.Cmd) reading { return reading{cmd, cmd.Text(), cmd.Err()} }
+
+// read reads the value of key, and the server's time if that is due.
+func (c *Redis) read(ctx context.Context, b *exec.Budget, key string) reading {
+	k := c.o.keys.Key("v", key)
+	cmd := exec.Get(k)
+	if c.x.ClockDue(k) {
+		cmd = readTime(k)
+	}
+	_ = c.x.Do(ctx, b, cmd) // the reading has it
+	return readingOf(cmd)
+}
+
+// readEach reads the values of keys, as read does.
+func (c *Redis) readEach(ctx context.Context, b *exec.Budget, keys []string) []reading {
+	stored := c.o.keys.Keys("v", keys)
+	readings := make([]reading, len(keys))
+	if c.x.OneServer() && len(keys) > 1 && !c.x.ClockDue(stored[0]) {
+		cmd := exec.MGet(stored)
+		err := c.x.Do(ctx, b, cmd)
+		if exec.KindOf(err) != exec.Refused { // perhaps on account of one key
+			texts := cmd.Texts()
+			for i := range readings {
+				readings[i] = reading{cmd: cmd, err: err}
+				if err != nil {
+					continue
+				}
+				if readings[i].raw = texts[i]; texts[i] == "" {
+					readings[i].err = redis.Nil
+				}
+			}
+			return readings
+		}
+	}
+	cmds := exec.GetEach(stored)
+	for _, i := range c.x.ClocksDue(stored) {
+		cmds[i] = readTime(stored[i])
+	}
+	_ = c.x.DoAll(ctx, b, cmds) // each has its own
+	for i, cmd := range cmds {
+		readings[i] = readingOf(cmd)
+	}
+	return readings
+}
+
+// readTime is a GET that brings the server's time too.
 func readTime(k string) *exec.Cmd { return peekScript.Cmd([]string{k}).Idempotent() }
 
-// read decodes the reply to a reading. If found is false the cache has no value; seen
-// then tells what is there that cannot be used.
-func (c *Redis) read(cmd *exec.Cmd) (e entry, found bool, seen string, err error) {
-	switch err := cmd.Err(); {
-	case err == nil:
-	case exec.KindOf(err) == 0: // redis.Nil
+// decode decodes a reading. If found is false the cache has no value; seen then
+// tells what is there that cannot be used.
+func (c *Redis) decode(r reading) (e entry, found bool, seen string, err error) {
+	switch {
+	case r.err == nil:
+	case exec.KindOf(r.err) == 0: // redis.Nil
 		return e, false, "", nil
-	case redis.HasErrorPrefix(err, "WRONGTYPE"):
+	case redis.HasErrorPrefix(r.err, "WRONGTYPE"):
 		c.n.corrupt.Add(1)
 		return e, false, "", nil
 	default:
-		c.away(err)
-		return e, false, "", err
+		c.away(r.err)
+		return e, false, "", r.err
 	}
-	raw := cmd.Text()
-	if reply, ok := cmd.Val().([]any); ok && len(reply) > 0 {
-		c.observe(cmd, reply[0])
+	raw := r.raw
+	if reply, ok := r.cmd.Val().([]any); ok && len(reply) > 0 {
+		c.observe(r.cmd, reply[0])
 		if len(reply) < 2 || reply[1] == nil {
 			return e, false, "", nil
 		}
@@ -94,17 +135,17 @@ func (c *Redis) read(cmd *exec.Cmd) (e entry, found bool, seen string, err error
 	return e, true, "", nil
 }
 
-// settle answers a call from the reply to its reading; or, if it reports false,
-// returns what a load should know.
-func (c *Redis) settle(ctx context.Context, key string, src *source, cmd *exec.Cmd, accept func([]byte) error) (m miss, answered bool, err error) {
-	e, found, seen, err := c.read(cmd)
+// settle answers a call from its reading; or, if it reports false, returns what a
+// load should know.
+func (c *Redis) settle(ctx context.Context, key string, src *source, r reading, accept func([]byte) error) (m miss, answered bool, err error) {
+	e, found, seen, err := c.decode(r)
 	switch {
 	case err != nil && exec.KindOf(err) == exec.Canceled:
 		return m, true, wrap("get", err)
 	case !found: // Redis is away, has nothing, or nothing of use
 		return miss{seen: seen}, false, nil
 	}
-	now, known := c.timeOf(cmd)
+	now, known := c.timeOf(r.cmd)
 	if known {
 		c.owed.lives(e.until.Sub(now) + c.o.stale())
 	}

@@ -156,7 +156,7 @@ func (c *Redis) state(t *testing.T, key string) string {
 	t.Helper()
 	cmd := peekScript.Cmd([]string{c.keysOf(key)[0]})
 	_ = c.x.Do(t.Context(), c.x.Budget(), cmd)
-	e, found, _, err := c.read(cmd)
+	e, found, _, err := c.decode(readingOf(cmd))
 	if err != nil || !found {
 		return "none"
 	}

@@ -60,19 +60,12 @@ func (g *many[T]) read(ctx context.Context, keys []string) {
 	if len(keys) == 0 {
 		return
 	}
-	stored := make([]string, len(keys))
-	for i, key := range keys {
-		stored[i] = c.o.keys.Key("v", g.m.prefix+key)
-	}
-	cmds := exec.GetEach(stored)
-	for _, i := range c.x.ClocksDue(stored) {
-		cmds[i] = readTime(stored[i])
-	}
-	_ = c.x.DoAll(ctx, &g.b, cmds) // each has its own
+	full := g.m.full(keys)
+	readings := c.readEach(ctx, &g.b, full)
 	var v T
 	accept := g.m.into(&v)
 	for i, key := range keys {
-		m, answered, err := c.settle(ctx, g.m.prefix+key, g.m.src, cmds[i], accept)
+		m, answered, err := c.settle(ctx, full[i], g.m.src, readings[i], accept)
 		switch {
 		case !answered:
 			g.missing = append(g.missing, &missing{key: key, miss: m})

@@ -17,7 +17,7 @@ type Cmd struct {
 	args       []any  // as written to the server
 	room       [2]any // for them
 	script     *Script
-	text       bool // the reply is one bulk string
+	form       form
 	idempotent bool
 	splits     bool
 
@@ -25,16 +25,25 @@ type Cmd struct {
 	node *node
 }
 
+// form is what a reply looks like.
+type form uint8
+
+const (
+	anything form = iota
+	text          // one bulk string
+	texts         // a list of them
+)
+
 // reply is what an attempt brought.
 type reply struct {
-	str            string
-	val            any
+	str            string // a text
+	val            any    // texts as []string, and anything
 	err            error
 	sent, received time.Time // of the attempt
 }
 
 // Get reads the string value of key. A value of another type may be an error or
-// look like none.
+// look like none, and the empty string may.
 func Get(key string) *Cmd {
 	c := new(Cmd)
 	c.get(key)
@@ -52,8 +61,19 @@ func GetEach(keys []string) []*Cmd {
 	return cmds
 }
 
+// MGet reads the string values of keys, which are all on one server, see
+// [Client.OneServer]. The empty string and values of other types look like none.
+func MGet(keys []string) *Cmd {
+	args := make([]any, 1, 1+len(keys))
+	args[0] = "mget"
+	for _, key := range keys {
+		args = append(args, key)
+	}
+	return &Cmd{key: keys[0], args: args, form: texts, idempotent: true}
+}
+
 func (c *Cmd) get(key string) {
-	c.key, c.room, c.text, c.idempotent = key, [2]any{"get", key}, true, true
+	c.key, c.room, c.form, c.idempotent = key, [2]any{"get", key}, text, true
 	c.args = c.room[:]
 }
 
@@ -81,6 +101,12 @@ func (c *Cmd) Err() error { return c.err }
 
 // Text is the reply to a [Get].
 func (c *Cmd) Text() string { return c.str }
+
+// Texts is the reply to an [MGet], in the order of the keys.
+func (c *Cmd) Texts() []string {
+	s, _ := c.val.([]string)
+	return s
+}
 
 // Val is the reply to any other command, as go-redis decodes it.
 func (c *Cmd) Val() any { return c.val }
@@ -113,15 +139,25 @@ type once interface {
 }
 
 type (
-	onceText struct{ *redis.StringCmd }
-	onceAny  struct{ *redis.Cmd }
+	onceText  struct{ *redis.StringCmd }
+	onceTexts struct{ *redis.StringSliceCmd }
+	onceAny   struct{ *redis.Cmd }
 )
 
-func (onceText) NoRetry() bool { return true }
-func (onceAny) NoRetry() bool  { return true }
+func (onceText) NoRetry() bool  { return true }
+func (onceTexts) NoRetry() bool { return true }
+func (onceAny) NoRetry() bool   { return true }
 
 func (o onceText) into(r *reply) { r.str, r.err = o.Result() }
 func (o onceAny) into(r *reply)  { r.val, r.err = o.Result() }
+
+func (o onceTexts) into(r *reply) {
+	values, err := o.Result()
+	if err == nil && len(values) != len(o.Args())-1 {
+		err = errReply
+	}
+	r.val, r.err = values, err
+}
 
 // attempt makes the go-redis command of one attempt: with the script's source
 // rather than its digest if the node is known to lack it.
@@ -130,14 +166,17 @@ func (c *Cmd) attempt(ctx context.Context, withSource bool) once {
 	if withSource {
 		args = append([]any{"eval", c.script.src}, args[2:]...)
 	}
-	if c.text {
-		cmd := redis.NewStringCmd(ctx, args...)
-		cmd.SetStepCount(keyStep)
-		return onceText{cmd}
+	var cmd once
+	switch c.form {
+	case text:
+		cmd = onceText{redis.NewStringCmd(ctx, args...)}
+	case texts:
+		cmd = onceTexts{redis.NewStringSliceCmd(ctx, args...)}
+	default:
+		cmd = onceAny{redis.NewCmd(ctx, args...)}
 	}
-	cmd := redis.NewCmd(ctx, args...)
 	cmd.SetStepCount(keyStep)
-	return onceAny{cmd}
+	return cmd
 }
 
 // keyStep is told to go-redis with every command. A cluster client would ask

@@ -36,6 +36,11 @@ func New(rdb redis.UniversalClient, timeout time.Duration) (*Client, error) {
 // Budget returns a full budget for one call of a package.
 func (c *Client) Budget() *Budget { return NewBudget(c.timeout) }
 
+// OneServer reports whether all keys are on one server, so that an [MGet] may
+// have them all. A value of another type hides in it; who may read some of the keys
+// only is refused.
+func (c *Client) OneServer() bool { return c.merges }
+
 // Do runs one command. It returns the command's error: nil, redis.Nil, or an
 // [*Error]. It returns at the latest when ctx ends or b is used up.
 func (c *Client) Do(ctx context.Context, b *Budget, cmd *Cmd) error {
@@ -185,7 +190,7 @@ func (c *Client) start(k *call) {
 	reads := true
 	for i := range k.items {
 		k.todo = append(k.todo, &k.items[i])
-		reads = reads && k.items[i].cmd.text
+		reads = reads && k.items[i].cmd.form == text
 	}
 	for i := range k.items {
 		k.items[i].merges = reads // else it keeps its place among the others

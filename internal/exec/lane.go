@@ -19,8 +19,8 @@ const (
 	laneKeeps = 8
 	// laneBatch is how many commands share a pipeline at most.
 	laneBatch = 1024
-	// laneLightCommands and laneLightBytes, of arguments, are what a call may have
-	// to share: who asks for more would hold up the others.
+	// laneLightCommands, or keys of an MGET, and laneLightBytes, of arguments, are what
+	// a call may have to share: who asks for more would hold up the others.
 	laneLightCommands, laneLightBytes = 16, 16 << 10
 	// laneStalls is how long a pipeline may be under way before the next one goes
 	// out on another connection. It doubles with every pipeline that is, or a
@@ -103,6 +103,9 @@ func (c *call) light() bool {
 	}
 	size := 0
 	for i := range c.items {
+		if cmd := c.items[i].cmd; cmd.form == texts && len(cmd.args) > laneLightCommands {
+			return false
+		}
 		for _, arg := range c.items[i].cmd.args {
 			switch arg := arg.(type) {
 			case string:

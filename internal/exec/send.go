@@ -20,7 +20,7 @@ func (c *Client) send(ctx context.Context, items []*item) {
 	}
 	gets, others := c.split(items)
 	pipe := c.rdb.Pipeline()
-	var mget onceAny
+	var mget onceTexts
 	if len(gets) > 0 {
 		mget = newMGet(ctx, gets)
 		_ = pipe.Process(ctx, mget) // only queues
@@ -90,32 +90,30 @@ func (c *Client) split(items []*item) (gets, others []*item) {
 	return gets, others
 }
 
-func newMGet(ctx context.Context, gets []*item) onceAny {
+func newMGet(ctx context.Context, gets []*item) onceTexts {
 	args := make([]any, 1, 1+len(gets))
 	args[0] = "mget"
 	for _, it := range gets {
 		args = append(args, it.cmd.args[1])
 		it.merged = true
 	}
-	return onceAny{redis.NewCmd(ctx, args...)}
+	return onceTexts{redis.NewStringSliceCmd(ctx, args...)}
 }
 
 // share gives each GET its part of the reply to an MGET. It reports whether that
 // failed.
-func (o onceAny) share(gets []*item, received time.Time) (failed bool) {
-	val, err := o.Result()
-	values, ok := val.([]any)
-	if err == nil && (!ok || len(values) != len(gets)) {
-		err = errReply
-	}
+func (o onceTexts) share(gets []*item, received time.Time) (failed bool) {
+	var r reply
+	o.into(&r)
+	values, _ := r.val.([]string)
 	for i, it := range gets {
-		it.reply = reply{err: err, received: received}
-		if err != nil {
+		it.reply = reply{err: r.err, received: received}
+		if r.err != nil {
 			continue
 		}
-		if it.str, ok = values[i].(string); !ok {
+		if it.str = values[i]; it.str == "" {
 			it.err = redis.Nil // as for a key of another type, about which MGET says nothing
 		}
 	}
-	return err != nil
+	return r.err != nil
 }

@@ -1,6 +1,8 @@
 package exec
 
 import (
+	"errors"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -50,6 +52,40 @@ func TestMerge(t *testing.T) {
 			if single := !cluster && !wrapped; single && !merged || !single && !apart {
 				t.Errorf("wrapped %t: %d MGET and %d GET were sent", wrapped, w.sent("mget"), w.sent("get"))
 			}
+		}
+	})
+}
+
+func TestMGet(t *testing.T) {
+	t.Parallel()
+	redistest.EachOf(t, []redistest.Topology{redistest.Miniredis, redistest.Standalone, redistest.RESP2}, func(t *testing.T, s *redistest.Server) {
+		t.Parallel()
+		p := redistest.Prefix(t)
+		direct := s.Client(t)
+		if err := errors.Join(direct.MSet(t.Context(), p+"a", "1", p+"empty", "", p+"b", "2").Err(),
+			direct.LPush(t.Context(), p+"list", "x").Err()); err != nil {
+			t.Fatal(err)
+		}
+		front := s.Proxy(t)
+		c := newClient(t, front.Client(t), patience)
+		if !c.OneServer() {
+			t.Error("OneServer() = false")
+		}
+		keys := []string{p + "b", p + "none", p + "a", p + "empty", p + "list", p + "b"}
+		want := []string{"2", "", "1", "", "", "2"}
+		mget := MGet(keys)
+		if err := c.Do(t.Context(), c.Budget(), mget); err != nil || !slices.Equal(mget.Texts(), want) {
+			t.Errorf("MGet = %q, %v, want %q", mget.Texts(), err, want)
+		}
+		front.DropRepliesTo(redistest.Command("mget"), 1)
+		mget = MGet(keys)
+		if err := c.Do(t.Context(), c.Budget(), mget); err != nil || !slices.Equal(mget.Texts(), want) {
+			t.Errorf("after a lost reply MGet = %q, %v, want %q", mget.Texts(), err, want)
+		}
+	})
+	redistest.EachOf(t, []redistest.Topology{redistest.Cluster}, func(t *testing.T, s *redistest.Server) {
+		if newClient(t, s.Client(t), patience).OneServer() {
+			t.Error("OneServer() = true for a cluster")
 		}
 	})
 }

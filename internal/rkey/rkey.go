@@ -53,11 +53,36 @@ func New(prefix string) (Space, error) {
 // Two keys are equal only if prefix, part and tag are. Keys of one tag are in
 // one slot, whatever their prefix and part.
 func (s Space) Key(part, tag string) string {
-	if tag == "" || tag[0] == '}' || tag[0] == '%' {
+	if needsMark(tag) {
 		return s.prefix + ":" + part + ":{%" + tag + "}"
 	}
 	return s.prefix + ":" + part + ":{" + tag + "}"
 }
+
+// Keys returns the [Space.Key] of part and each tag, in one allocation.
+func (s Space) Keys(part string, tags []string) []string {
+	head := s.prefix + ":" + part + ":{"
+	size := len(tags) * (len(head) + len("%}"))
+	for _, tag := range tags {
+		size += len(tag)
+	}
+	var b strings.Builder
+	b.Grow(size)
+	keys := make([]string, len(tags))
+	for i, tag := range tags {
+		start := b.Len()
+		b.WriteString(head)
+		if needsMark(tag) {
+			b.WriteByte('%')
+		}
+		b.WriteString(tag)
+		b.WriteByte('}')
+		keys[i] = b.String()[start:]
+	}
+	return keys
+}
+
+func needsMark(tag string) bool { return tag == "" || tag[0] == '}' || tag[0] == '%' }
 
 // Slot returns the hash slot of key as the server computes it: the CRC16 of
 // what is between the first '{' and the first '}' after it, or of the whole key

@@ -50,6 +50,29 @@ func TestKey(t *testing.T) {
 	}
 }
 
+func TestKeys(t *testing.T) {
+	s, err := New("cache")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tags := []string{"product:42", "", "%", "}x", "%}x", "a}b", "\x00\xff\r\n", "product:42"}
+	var keys []string
+	if got := testing.AllocsPerRun(100, func() { keys = s.Keys("v", tags) }); got != 2 {
+		t.Errorf("Keys: %v allocations, want 2: the list and the text", got)
+	}
+	if len(keys) != len(tags) {
+		t.Fatalf("Keys returned %d keys for %d tags", len(keys), len(tags))
+	}
+	for i, tag := range tags {
+		if want := s.Key("v", tag); keys[i] != want {
+			t.Errorf("Keys for %q: %q, want %q", tag, keys[i], want)
+		}
+	}
+	if keys := s.Keys("v", nil); len(keys) != 0 {
+		t.Errorf("Keys of no tags = %q", keys)
+	}
+}
+
 // TestSlot compares with what CLUSTER KEYSLOT of Redis 7.0.15 answered.
 func TestSlot(t *testing.T) {
 	for _, c := range []struct {

@@ -137,6 +137,39 @@ func TestUnmarshalRefuses(t *testing.T) {
 
 // TestUnmarshalErrorText checks that an error does not quote the data, and that
 // Unwrap still leads to the cause.
+// Texts are read without the decoder, which would read the same.
+func TestUnmarshalText(t *testing.T) {
+	for _, n := range []int{0, 1, 31, 32, 255, 256, 65535, 65536} {
+		want := strings.Repeat("x", n)
+		b, err := Marshal(want)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got string
+		if err := Unmarshal(b, &got); err != nil || got != want {
+			t.Errorf("Unmarshal of a text of %d bytes: %d bytes, %v", n, len(got), err)
+		}
+		clear(b) // shares no memory
+		if got != want {
+			t.Errorf("a text of %d bytes changes with what it was read from", n)
+		}
+	}
+	long, err := Marshal(strings.Repeat("x", 300))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, b := range [][]byte{{0xa1}, {0xa1, 'x', 'y'}, {0xd9}, {0xd9, 2, 'x'}, long[:len(long)-1], append(long, 'x')} {
+		got := "kept"
+		if err := Unmarshal(b, &got); !errors.Is(err, ErrMalformed) || got != "kept" {
+			t.Errorf("Unmarshal(%.9q, *string) = %v and %q, want ErrMalformed and nothing read", b, err, got)
+		}
+	}
+	got := ""
+	if err := Unmarshal([]byte("\xc4\x02ab"), &got); err != nil || got != "ab" {
+		t.Errorf("Unmarshal of bytes into a string: %q, %v", got, err)
+	}
+}
+
 func TestUnmarshalErrorText(t *testing.T) {
 	b, err := Marshal("s3cret")
 	if err != nil {

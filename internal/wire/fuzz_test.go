@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/vmihailenco/msgpack/v5"
 )
 
 type tree struct {
@@ -251,6 +253,12 @@ func FuzzUnmarshal(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		for _, target := range targets {
 			checkAllocated(t, target, b)
+		}
+		if text, ok := readText(b); ok {
+			var want string
+			if err := msgpack.Unmarshal(b, &want); err != nil || string(text) != want {
+				t.Errorf("readText(%q) = %q, the decoder reads %q, %v", b, text, want, err)
+			}
 		}
 	})
 }

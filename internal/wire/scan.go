@@ -75,12 +75,15 @@ type head struct {
 
 // The first bytes that readHead and the reader name.
 const (
+	codeFixStr  = 0xa0
 	codeNil     = 0xc0
 	codeNever   = 0xc1
 	codeExt8    = 0xc7
 	codeExt16   = 0xc8
 	codeExt32   = 0xc9
 	codeFixExt1 = 0xd4
+	codeStr8    = 0xd9
+	codeStr32   = 0xdb
 )
 
 // readHead describes the value at the start of b. It reports false if b ends
@@ -124,6 +127,21 @@ func readHead(b []byte) (head, bool) {
 		return head{size: f.size, values: n * f.each, container: true}, true
 	}
 	return head{size: f.size + n, ext: f.ext}, true
+}
+
+// readText returns the text of b if b is exactly one string.
+func readText(b []byte) ([]byte, bool) {
+	h, ok := readHead(b)
+	if !ok || h.size != uint64(len(b)) {
+		return nil, false
+	}
+	switch c := b[0]; {
+	case c >= codeFixStr && c < codeNil:
+		return b[1:], true
+	case c >= codeStr8 && c <= codeStr32:
+		return b[formats[c-codeNil].size:], true
+	}
+	return nil, false
 }
 
 // formats describes the values that begin with 0xc0 to 0xdf.
