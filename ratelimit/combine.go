@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"hash/maphash"
+	"runtime"
 	"slices"
 	"sync"
 	"time"
@@ -123,6 +124,7 @@ func (f *flights) next(s *flightShard, k flightKey) {
 			defer f.r.running.Done()
 			for ; group != nil; group = f.group(s, k) {
 				f.fly(k, group)
+				runtime.Gosched() // those who are answered may come with the next group
 			}
 		}()
 	}

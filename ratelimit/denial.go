@@ -57,10 +57,10 @@ func (d *denials) shard(key string) *denialShard {
 	return &d.shards[maphash.String(d.seed, key)%denialShards]
 }
 
-// find returns what is to be answered to a request that was denied before.
-func (d *denials) find(p *plan, key string, n int64) (Result, bool) {
+// find finds what is to be answered to a request that was denied before.
+func (d *denials) find(res *Result, p *plan, key string, n int64) bool {
 	if d == nil {
-		return Result{}, false
+		return false
 	}
 	now := time.Since(d.begun)
 	s := d.shard(key)
@@ -71,15 +71,16 @@ func (d *denials) find(p *plan, key string, n int64) (Result, bool) {
 	}
 	if e == nil || now >= e.until {
 		s.mu.Unlock()
-		return Result{}, false
+		return false
 	}
-	told, at, res := e.told, e.at, e.res // which do not change
+	told, at := e.told, e.at
+	*res = e.res
 	s.mu.Unlock()
 	if n == 1 { // nothing remains until it is allowed
 		elapsed := (now - told).Truncate(time.Microsecond)
 		res.RetryAfter -= elapsed
 		res.ResetAfter -= elapsed
-		return res, true
+		return true
 	}
 	var room [4]standing
 	later := room[:0]
@@ -87,7 +88,8 @@ func (d *denials) find(p *plan, key string, n int64) (Result, bool) {
 		after, _ := a.later(at[i], (now - told).Microseconds(), n)
 		later = append(later, after)
 	}
-	return p.result(0, later, 0), true
+	*res = p.result(0, later, 0)
+	return true
 }
 
 // moment is when a request is sent.

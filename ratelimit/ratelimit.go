@@ -106,7 +106,13 @@ func (r *Redis) Allow(ctx context.Context, key string) (Result, error) {
 // Errors: ErrExceedsBurst if n can never be allowed; ErrClosed; a server error that
 // says that the limiter is not permitted or the key is something else; the context's,
 // with ErrUnknownOutcome if n may have been taken.
-func (r *Redis) AllowN(ctx context.Context, key string, n int) (Result, error) {
+func (r *Redis) AllowN(ctx context.Context, key string, n int) (res Result, err error) {
+	// Under attack most calls end here, so nothing comes before it.
+	if r.o.LimitFor == nil && !r.running.IsClosed() && r.denials.find(&res, r.plans.own, key, int64(n)) {
+		r.n.remembered.Add(1)
+		r.n.denied.Add(1)
+		return res, nil
+	}
 	p, err := r.begin(ctx, key, n)
 	if err != nil {
 		return Result{}, err
@@ -115,7 +121,7 @@ func (r *Redis) AllowN(ctx context.Context, key string, n int) (Result, error) {
 	if int64(n) > p.capacity {
 		return Result{}, ErrExceedsBurst
 	}
-	if res, ok := r.denials.find(p, key, int64(n)); ok {
+	if r.o.LimitFor != nil && r.denials.find(&res, p, key, int64(n)) {
 		r.n.remembered.Add(1)
 		return r.n.decided(res), nil
 	}

@@ -34,6 +34,9 @@ func (g *Group) Enter() bool {
 	return true
 }
 
+// IsClosed reports whether Close was called, for what ends at once.
+func (g *Group) IsClosed() bool { return g.closed.Load() }
+
 // Add counts what something that is counted starts, also after Close.
 func (g *Group) Add() { g.n.Add(1) }
 
