@@ -24,6 +24,7 @@ func TestLeaked(t *testing.T) {
 
 func TestChildLeak(t *testing.T) {
 	onlyAsChild(t)
+	leakPatience = 100 * time.Millisecond
 	go lingerUntil(nil)
 }
 
