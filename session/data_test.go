@@ -1,0 +1,118 @@
+package session
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+	"testing/quick"
+	"time"
+	"unicode/utf8"
+)
+
+var moment = time.UnixMilli(1_800_000_000_123)
+
+func someHeader() header {
+	return header{
+		flags: flagPrevious | flagUsed, write: [8]byte{1, 2, 3}, hash: digest{4}, previous: digest{5}, nonce: nonce{6},
+		created: moment, login: moment.Add(time.Minute), renewed: moment.Add(time.Hour), until: moment.Add(2 * time.Hour),
+		user: "ольга", device: "Firefox",
+	}
+}
+
+func TestHeader(t *testing.T) {
+	t.Parallel()
+	rotated, anonymous, full := someHeader(), header{hash: digest{1}, created: moment}, someHeader()
+	full.user, full.device = strings.Repeat("u", maxUser), strings.Repeat("d", maxDevice)
+	for _, want := range []header{{}, anonymous, rotated, full} {
+		for _, payload := range []string{"", "payload"} {
+			b := append(want.appendTo(nil), payload...)
+			got, rest, err := parseHeader(b)
+			if err != nil || got != want || string(rest) != payload {
+				t.Errorf("header %+v\nbecame %+v, %q, %v", want, got, rest, err)
+			}
+		}
+	}
+}
+
+func TestHeaderRefuses(t *testing.T) {
+	t.Parallel()
+	h := someHeader()
+	b := h.appendTo(nil)
+	for n := range len(b) {
+		if _, _, err := parseHeader(b[:n]); err == nil {
+			t.Errorf("the first %d bytes of %d are accepted", n, len(b))
+		}
+	}
+	format, flag := bytes.Clone(b), bytes.Clone(b)
+	format[0]++
+	flag[1] |= 1 << 3
+	h.user = strings.Repeat("u", maxUser+1)
+	for name, bad := range map[string][]byte{"another format": format, "an unknown flag": flag, "a long user": h.appendTo(nil)} {
+		if _, _, err := parseHeader(bad); err == nil {
+			t.Errorf("%s is accepted", name)
+		}
+	}
+}
+
+func FuzzHeader(f *testing.F) {
+	h := someHeader()
+	f.Add(append(h.appendTo(nil), "payload"...))
+	h.flags = 0
+	f.Add(h.appendTo(nil))
+	f.Add([]byte{dataFormat})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		h, payload, err := parseHeader(b)
+		if err != nil {
+			return
+		}
+		if again := append(h.appendTo(nil), payload...); !bytes.Equal(again, b) {
+			t.Errorf("%x is read and written as %x", b, again)
+		}
+	})
+}
+
+func TestCut(t *testing.T) {
+	t.Parallel()
+	err := quick.Check(func(s string) bool {
+		long := strings.Repeat("d", maxDevice-2) + s
+		got := cut(long)
+		return len(got) <= maxDevice && strings.HasPrefix(long, got) && (!utf8.ValidString(s) || utf8.ValidString(got))
+	}, nil)
+	if err != nil {
+		t.Error(err)
+	}
+	if got := cut(strings.Repeat("\x80", 1000)); len(got) > maxDevice {
+		t.Errorf("cut leaves %d bytes", len(got))
+	}
+}
+
+func TestPlaceOf(t *testing.T) {
+	t.Parallel()
+	old, other, n := newSecret(), newSecret(), newNonce()
+	next := old.next(&n)
+	h := header{flags: flagPrevious, hash: next.digest(), previous: old.digest(), nonce: n, until: moment}
+	for _, c := range []struct {
+		s    secret
+		now  time.Time
+		want place
+	}{
+		{next, moment.Add(-time.Second), current},
+		{next, moment.Add(time.Second), current},
+		{old, moment.Add(-1), previous},
+		{old, moment, replayed},
+		{other, moment.Add(-1), foreign},
+		{secret{}, moment.Add(-1), foreign},
+	} {
+		if got := h.placeOf(&c.s, c.now); got != c.want {
+			t.Errorf("placeOf(%x) = %d, want %d", c.s[:2], got, c.want)
+		}
+	}
+	h.flags = 0
+	if got := h.placeOf(&old, moment.Add(-1)); got != foreign {
+		t.Errorf("without a previous secret it is %d, want foreign", got)
+	}
+	var none header
+	if got := none.placeOf(&secret{}, moment); got != foreign {
+		t.Errorf("in a record without a secret it is %d, want foreign", got)
+	}
+}
