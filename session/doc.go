@@ -1,0 +1,2 @@
+// Package session keeps HTTP sessions on the server.
+package session
