@@ -4,7 +4,8 @@ import "errors"
 
 var (
 	// ErrNotFound is returned by Get, Swap and Touch of a [Store] when there is no record,
-	// because it was deleted or has expired, or never was. It does not come back.
+	// because it was deleted or has expired, or never was. It does not come back. The
+	// methods of a [Session] return it when the session has ended since it was loaded.
 	ErrNotFound = errors.New("session: not found")
 
 	// ErrConflict is returned when something else is stored than the call goes by: by
@@ -21,6 +22,10 @@ var (
 	// package, or was cut short. It stays there until it expires or is deleted. A retry
 	// does not help.
 	ErrCorrupt = errors.New("session: not a record")
+
+	// ErrLoginRequired is what [Manager.RequireLogin] hands to the ErrorHandler when nobody
+	// is logged in, or the login is too long ago. No call returns it.
+	ErrLoginRequired = errors.New("session: login required")
 
 	// ErrHeadersSent is returned by operations that have to set a cookie when the headers
 	// of the response are out. A retry does not help.
