@@ -13,22 +13,19 @@ import (
 //	offset  bytes  what
 //	0       1      format: 1
 //	1       1      flags
-//	2       8      write: names this write among all writes of the record
-//	10      32     hash of the secret
-//	42      8      created, Unix time in milliseconds, as all times here
-//	50      8      login; 0 if nobody is logged in
-//	58      8      renewed: when the secret was made
-//	66      56     if flagPrevious: hash of the secret before, until when it is good, and
+//	2       32     hash of the secret
+//	34      8      created, in milliseconds before the record's deadline, as all times here:
+//	               the one moment that means the same to processes whose clocks differ
+//	42      8      login: as created if nobody is logged in
+//	50      8      renewed: when the secret was made
+//	58      56     if flagPrevious: hash of the secret before, until when it is good, and
 //	               the nonce that leads from it to this one
 //	        2+n    user
 //	        1+n    device
 //	        rest   payload: empty for the zero value, encrypted if flagSealed
-//
-// Times are of the clocks of the processes that wrote them. They are for people and for
-// comparisons in minutes; what must be exact is in Redis and on its clock.
 const (
 	dataFormat = 1
-	headerSize = 66
+	headerSize = 58
 
 	flagPrevious = 1 << 0 // there is a previous secret
 	flagUsed     = 1 << 1 // the secret has been used, so that the previous one's grace runs
@@ -51,28 +48,27 @@ func newNonce() (n nonce) {
 // header is what is known of a session beside the application's data.
 type header struct {
 	flags                   byte
-	write                   [8]byte
 	hash                    digest
 	created, login, renewed time.Time
 	previous                digest    // if flagPrevious
 	until                   time.Time // of previous
 	nonce                   nonce     // leads from previous to hash
-	user, device            string
+	user                    string
+	device                  []byte // of the record itself: only lists need it
 }
 
 func (h *header) has(flag byte) bool { return h.flags&flag != 0 }
 
 // appendTo appends the header's encoding. Its user and device are short enough.
-func (h *header) appendTo(b []byte) []byte {
+func (h *header) appendTo(b []byte, deadline time.Time) []byte {
 	b = append(b, dataFormat, h.flags)
-	b = append(b, h.write[:]...)
 	b = append(b, h.hash[:]...)
-	b = appendTime(b, h.created)
-	b = appendTime(b, h.login)
-	b = appendTime(b, h.renewed)
+	b = appendTime(b, h.created, deadline)
+	b = appendTime(b, h.login, deadline)
+	b = appendTime(b, h.renewed, deadline)
 	if h.has(flagPrevious) {
 		b = append(b, h.previous[:]...)
-		b = appendTime(b, h.until)
+		b = appendTime(b, h.until, deadline)
 		b = append(b, h.nonce[:]...)
 	}
 	b = binary.BigEndian.AppendUint16(b, uint16(len(h.user)))
@@ -82,14 +78,20 @@ func (h *header) appendTo(b []byte) []byte {
 }
 
 // parseHeader decodes the header of b, which may be any bytes, and returns what follows.
-func parseHeader(b []byte) (h header, payload []byte, err error) {
+func parseHeader(b []byte, deadline time.Time) (h header, payload []byte, err error) {
 	if len(b) < headerSize || b[0] != dataFormat || b[1]&^(flagPrevious|flagUsed|flagSealed) != 0 {
 		return h, nil, errMalformed
 	}
 	h.flags = b[1]
-	copy(h.write[:], b[2:])
-	copy(h.hash[:], b[10:])
-	h.created, h.login, h.renewed = timeAt(b[42:]), timeAt(b[50:]), timeAt(b[58:])
+	copy(h.hash[:], b[2:])
+	const most = int64(maxLife / time.Millisecond) // between a deadline and anything before it
+	near := true
+	moment := func(b []byte) time.Time {
+		ms := int64(binary.BigEndian.Uint64(b))
+		near = near && -most <= ms && ms <= most
+		return deadline.Add(-time.Duration(ms) * time.Millisecond)
+	}
+	h.created, h.login, h.renewed = moment(b[34:]), moment(b[42:]), moment(b[50:])
 	b = b[headerSize:]
 	if h.has(flagPrevious) {
 		const size = len(h.previous) + 8 + len(h.nonce)
@@ -97,11 +99,11 @@ func parseHeader(b []byte) (h header, payload []byte, err error) {
 			return h, nil, errMalformed
 		}
 		copy(h.previous[:], b)
-		h.until = timeAt(b[len(h.previous):])
+		h.until = moment(b[len(h.previous):])
 		copy(h.nonce[:], b[len(h.previous)+8:])
 		b = b[size:]
 	}
-	if len(b) < 2 {
+	if len(b) < 2 || !near {
 		return h, nil, errMalformed
 	}
 	n := int(binary.BigEndian.Uint16(b))
@@ -113,25 +115,13 @@ func parseHeader(b []byte) (h header, payload []byte, err error) {
 	if b = b[1:]; len(b) < n {
 		return h, nil, errMalformed
 	}
-	h.device = string(b[:n])
+	h.device = b[:n:n]
 	return h, b[n:], nil
 }
 
-// appendTime appends t in milliseconds; the zero time is 0.
-func appendTime(b []byte, t time.Time) []byte {
-	var ms int64
-	if !t.IsZero() {
-		ms = t.UnixMilli()
-	}
-	return binary.BigEndian.AppendUint64(b, uint64(ms))
-}
-
-func timeAt(b []byte) time.Time {
-	ms := int64(binary.BigEndian.Uint64(b))
-	if ms == 0 {
-		return time.Time{}
-	}
-	return time.UnixMilli(ms)
+// appendTime appends how long before the deadline t is, which may be negative.
+func appendTime(b []byte, t, deadline time.Time) []byte {
+	return binary.BigEndian.AppendUint64(b, uint64(deadline.Sub(t).Milliseconds()))
 }
 
 // cut shortens a device to what has room, and to what is text.

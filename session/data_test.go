@@ -2,6 +2,7 @@ package session
 
 import (
 	"bytes"
+	"fmt"
 	"strings"
 	"testing"
 	"testing/quick"
@@ -9,25 +10,28 @@ import (
 	"unicode/utf8"
 )
 
-var moment = time.UnixMilli(1_800_000_000_123)
+var (
+	moment = time.UnixMilli(1_800_000_000_123)
+	end    = moment.Add(24 * time.Hour)
+)
 
 func someHeader() header {
 	return header{
-		flags: flagPrevious | flagUsed, write: [8]byte{1, 2, 3}, hash: digest{4}, previous: digest{5}, nonce: nonce{6},
+		flags: flagPrevious | flagUsed, hash: digest{4}, previous: digest{5}, nonce: nonce{6},
 		created: moment, login: moment.Add(time.Minute), renewed: moment.Add(time.Hour), until: moment.Add(2 * time.Hour),
-		user: "ольга", device: "Firefox",
+		user: "ольга", device: []byte("Firefox"),
 	}
 }
 
 func TestHeader(t *testing.T) {
 	t.Parallel()
-	rotated, anonymous, full := someHeader(), header{hash: digest{1}, created: moment}, someHeader()
-	full.user, full.device = strings.Repeat("u", maxUser), strings.Repeat("d", maxDevice)
-	for _, want := range []header{{}, anonymous, rotated, full} {
+	rotated, anonymous, full := someHeader(), header{hash: digest{1}, created: moment, login: moment, renewed: moment}, someHeader()
+	full.user, full.device = strings.Repeat("u", maxUser), bytes.Repeat([]byte("d"), maxDevice)
+	for _, want := range []header{anonymous, rotated, full} {
 		for _, payload := range []string{"", "payload"} {
-			b := append(want.appendTo(nil), payload...)
-			got, rest, err := parseHeader(b)
-			if err != nil || got != want || string(rest) != payload {
+			b := append(want.appendTo(nil, end), payload...)
+			got, rest, err := parseHeader(b, end)
+			if err != nil || fmt.Sprint(got) != fmt.Sprint(want) || string(rest) != payload {
 				t.Errorf("header %+v\nbecame %+v, %q, %v", want, got, rest, err)
 			}
 		}
@@ -37,9 +41,9 @@ func TestHeader(t *testing.T) {
 func TestHeaderRefuses(t *testing.T) {
 	t.Parallel()
 	h := someHeader()
-	b := h.appendTo(nil)
+	b := h.appendTo(nil, end)
 	for n := range len(b) {
-		if _, _, err := parseHeader(b[:n]); err == nil {
+		if _, _, err := parseHeader(b[:n], end); err == nil {
 			t.Errorf("the first %d bytes of %d are accepted", n, len(b))
 		}
 	}
@@ -47,8 +51,8 @@ func TestHeaderRefuses(t *testing.T) {
 	format[0]++
 	flag[1] |= 1 << 3
 	h.user = strings.Repeat("u", maxUser+1)
-	for name, bad := range map[string][]byte{"another format": format, "an unknown flag": flag, "a long user": h.appendTo(nil)} {
-		if _, _, err := parseHeader(bad); err == nil {
+	for name, bad := range map[string][]byte{"another format": format, "an unknown flag": flag, "a long user": h.appendTo(nil, end)} {
+		if _, _, err := parseHeader(bad, end); err == nil {
 			t.Errorf("%s is accepted", name)
 		}
 	}
@@ -56,16 +60,16 @@ func TestHeaderRefuses(t *testing.T) {
 
 func FuzzHeader(f *testing.F) {
 	h := someHeader()
-	f.Add(append(h.appendTo(nil), "payload"...))
+	f.Add(append(h.appendTo(nil, end), "payload"...))
 	h.flags = 0
-	f.Add(h.appendTo(nil))
+	f.Add(h.appendTo(nil, end))
 	f.Add([]byte{dataFormat})
 	f.Fuzz(func(t *testing.T, b []byte) {
-		h, payload, err := parseHeader(b)
+		h, payload, err := parseHeader(b, end)
 		if err != nil {
 			return
 		}
-		if again := append(h.appendTo(nil), payload...); !bytes.Equal(again, b) {
+		if again := append(h.appendTo(nil, end), payload...); !bytes.Equal(again, b) {
 			t.Errorf("%x is read and written as %x", b, again)
 		}
 	})

@@ -41,7 +41,7 @@ func newSealer(keys [][]byte) (*sealer, error) {
 
 func aead(key []byte, handle string) cipher.AEAD {
 	// None of these fails for a key of the right size.
-	derived, _ := hkdf.Key(sha256.New, key, nil, keyPurpose+handle, keySize)
+	derived, _ := hkdf.Expand(sha256.New, key, keyPurpose+handle, keySize)
 	block, _ := aes.NewCipher(derived)
 	gcm, _ := cipher.NewGCM(block)
 	return gcm

@@ -11,7 +11,8 @@ import (
 const (
 	handleSize = 16
 	secretSize = 32
-	tokenLen   = (handleSize + secretSize) / 3 * 4 // without padding
+	handleLen  = (handleSize*8 + 5) / 6 // characters
+	tokenLen   = (handleSize + secretSize) * 8 / 6
 )
 
 var encoding = base64.RawURLEncoding.Strict()
@@ -54,7 +55,8 @@ func parseToken(v string) (t token, ok bool) {
 	if n, err := encoding.Decode(raw[:], text[:]); err != nil || n != len(raw) {
 		return t, false
 	}
-	t.handle = encoding.EncodeToString(raw[:handleSize])
+	encoding.Encode(text[:], raw[:handleSize])
+	t.handle = string(text[:handleLen])
 	copy(t.secret[:], raw[handleSize:])
 	return t, true
 }

@@ -158,7 +158,9 @@ func responses(t *testing.T) map[string]struct {
 		}
 		return f
 	}
-	ok := func(status int, body string, early ...int) answer { return answer{status: status, body: body, early: early} }
+	ok := func(status int, body string, early ...int) answer {
+		return answer{status: status, body: body, early: early}
+	}
 	type response = struct {
 		h    http.HandlerFunc
 		want answer
