@@ -27,6 +27,11 @@ var (
 	// is logged in, or the login is too long ago. No call returns it.
 	ErrLoginRequired = errors.New("session: login required")
 
+	// ErrWrongSecret is what OnError is told when a request has the handle of a session and
+	// another secret than that session's. Most often it was under way when a Login or a
+	// Renew replaced the secret; somebody may also be guessing. No call returns it.
+	ErrWrongSecret = errors.New("session: wrong secret")
+
 	// ErrHeadersSent is returned by operations that have to set a cookie when the headers
 	// of the response are out. A retry does not help.
 	ErrHeadersSent = errors.New("session: headers already sent")

@@ -28,6 +28,9 @@ func (v *visit[T]) Value(key any) any {
 	return v.Context.Value(key)
 }
 
+// String says what it is, and not what is in it: the request's cookie, for example.
+func (v *visit[T]) String() string { return fmt.Sprintf("%v.WithSession", v.Context) }
+
 // Middleware gives the requests that next handles their sessions, for [Manager.Get] with the request's
 // context. A request that does not ask for its session costs nothing.
 //
@@ -55,7 +58,7 @@ func (v *visit[T]) commit(h http.Header) error {
 	s := &v.s
 	s.ops.Lock()
 	defer s.ops.Unlock()
-	s.sent = true
+	defer func() { s.sent = true }()
 	if !s.loaded.Load() {
 		return nil
 	}
@@ -63,7 +66,6 @@ func (v *visit[T]) commit(h http.Header) error {
 		s.ended = true
 		return err
 	}
-	s.rotate = false
 	switch s.cookie {
 	case setCookie:
 		s.m.jar.set(h, &s.tok, time.Until(s.rec.Deadline))
@@ -133,7 +135,7 @@ func failed(w http.ResponseWriter, _ *http.Request, err error) {
 	is := func(targets ...error) bool {
 		return slices.ContainsFunc(targets, func(target error) bool { return errors.Is(err, target) })
 	}
-	status, detail := http.StatusInternalServerError, "The session could not be saved."
+	status, detail := http.StatusInternalServerError, "Something is wrong with the session."
 	switch {
 	case is(ErrLoginRequired):
 		status, detail = http.StatusUnauthorized, "Please log in."

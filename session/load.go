@@ -7,25 +7,36 @@ import (
 	"time"
 )
 
-var errWrongSecret = errors.New("the secret is wrong")
-
 // load finds the session of the request, once.
 func (s *Session[T]) load(ctx context.Context) error {
 	if s.loaded.Load() {
 		return nil
 	}
+	reused, err := s.find(ctx)
+	for _, h := range reused { // without the lock: OnReuse may do what it likes
+		s.m.o.OnReuse(ctx, h.user, h.handle)
+	}
+	return err
+}
+
+// find looks for the session among the request's cookies, and returns those whose secret
+// was used again.
+func (s *Session[T]) find(ctx context.Context) (reused []owner, err error) {
 	s.ops.Lock()
 	defer s.ops.Unlock()
 	if s.loaded.Load() {
-		return nil
+		return nil, nil
 	}
 	state := empty
 	var candidates [maxCandidates]token
 	tokens := s.m.jar.tokens(candidates[:0], s.r.Header)
 	for i := range tokens {
-		found, err := s.try(ctx, &tokens[i])
+		found, owner, err := s.try(ctx, &tokens[i])
+		if owner != nil {
+			reused = append(reused, *owner)
+		}
 		if err != nil {
-			return err
+			return reused, err
 		}
 		if found == live {
 			state = live
@@ -36,39 +47,41 @@ func (s *Session[T]) load(ctx context.Context) error {
 	s.state = state
 	s.shown = len(tokens) > 0
 	s.loaded.Store(true)
-	return nil
+	return reused, nil
 }
 
+// owner is whose session it is.
+type owner struct{ user, handle string }
+
 // try looks for the session of a token.
-func (s *Session[T]) try(ctx context.Context, t *token) (state, error) {
+func (s *Session[T]) try(ctx context.Context, t *token) (state, *owner, error) {
 	m := s.m
 	m.n.loads.Add(1)
 	rec, err := m.store.Get(ctx, t.handle)
 	switch {
 	case errors.Is(err, ErrNotFound):
-		return empty, nil
+		return empty, nil, nil
 	case errors.Is(err, ErrCorrupt):
 		m.undecodable(t.handle, err)
-		return empty, nil
+		return empty, nil, nil
 	case err != nil:
-		return empty, err
+		return empty, nil, err
 	}
 	h, rest, err := parseHeader(rec.Data, rec.Deadline)
 	if err != nil {
 		m.undecodable(t.handle, err)
-		return empty, nil
+		return empty, nil, nil
 	}
 	now := time.Now()
 	at := h.placeOf(&t.secret, now)
 	switch at {
 	case foreign:
 		m.n.refused.Add(1)
-		m.o.OnError(fmt.Errorf("session: %s: %w", t.handle, errWrongSecret))
-		return lost, nil
+		m.o.OnError(fmt.Errorf("%w: %s", ErrWrongSecret, t.handle))
+		return lost, nil, nil
 	case replayed:
 		m.n.reused.Add(1)
-		m.o.OnReuse(ctx, h.user, t.handle)
-		return lost, nil
+		return lost, &owner{h.user, t.handle}, nil
 	}
 	payload, err := m.payload(t.handle, rec.Data, &h, rest)
 	if err == nil && len(payload) > 0 {
@@ -77,16 +90,16 @@ func (s *Session[T]) try(ctx context.Context, t *token) (state, error) {
 	if err != nil {
 		m.undecodable(t.handle, err)
 		s.lose()
-		return empty, nil
+		return empty, nil, nil
 	}
 	s.tok, s.rec, s.head, s.stored, s.payload = *t, rec, h, payload, payload
-	if now.Sub(rec.Seen) >= m.o.TouchEvery && !m.touch(ctx, t.handle, rec, h.user) {
+	if max(now.Sub(rec.Seen), 0) >= m.o.TouchEvery && !m.touch(ctx, t.handle, rec, h.user) {
 		s.lose()
-		return lost, nil
+		return lost, nil, nil
 	}
 	s.upkeepDue(at, now)
 	s.publish(s.data)
-	return live, nil
+	return live, nil, nil
 }
 
 // touch notes that a session is used, and reports whether it is still there and may be.

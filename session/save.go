@@ -52,17 +52,17 @@ func (s *Session[T]) replay(fn func(*T) error) error {
 	return nil
 }
 
-// undo takes back the updates from the n-th on.
-func (s *Session[T]) undo(n int) {
-	kept := s.pending[:n]
-	s.payload, s.pending = s.stored, nil
-	v, err := s.m.value(s.payload)
+// undo takes back the updates but those kept.
+func (s *Session[T]) undo(kept []func(*T) error) {
+	v, err := s.m.value(s.stored)
 	if err != nil {
 		return // it was decoded before
 	}
+	s.payload, s.pending = s.stored, nil
 	s.publish(v)
 	for _, fn := range kept {
-		if s.replay(fn) != nil {
+		if err := s.replay(fn); err != nil {
+			s.undo(nil) // all or nothing
 			return
 		}
 	}
@@ -133,6 +133,9 @@ func (s *Session[T]) swap(ctx context.Context, edit edit) error {
 			return nil
 		}
 		rec.Data = s.m.encode(s.tok.handle, &h, rec.Deadline, s.payload)
+		if rec.Deadline.Equal(s.rec.Deadline) {
+			rec.Deadline = time.Time{} // the stored one is the more exact
+		}
 		stored, err := s.m.store.Swap(ctx, s.tok.handle, rec, s.m.o.Idle)
 		switch {
 		case err == nil:
@@ -199,6 +202,7 @@ func (s *Session[T]) rebase(rec Record) error {
 	s.publish(v)
 	for _, fn := range s.pending {
 		if err := s.replay(fn); err != nil {
+			s.undo(nil) // half of it is not to be saved
 			return err
 		}
 	}

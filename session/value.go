@@ -79,6 +79,12 @@ func (s *Session[T]) Handle() string {
 	return s.handle
 }
 
+// String returns the handle. It keeps what else is in s out of logs.
+func (s *Session[T]) String() string { return "session " + s.Handle() }
+
+// GoString is String for %#v.
+func (s *Session[T]) GoString() string { return s.String() }
+
 // loginAge returns how long ago the login was, and whether there was one.
 func (s *Session[T]) loginAge() (time.Duration, bool) {
 	s.mu.Lock()
@@ -120,13 +126,13 @@ func (s *Session[T]) Update(fn func(*T) error) error {
 func (s *Session[T]) UpdateNow(ctx context.Context, fn func(*T) error) error {
 	s.ops.Lock()
 	defer s.ops.Unlock()
+	others := s.pending
 	if err := s.apply(fn); err != nil {
 		return err
 	}
-	n := len(s.pending) - 1
 	err := s.save(ctx, false)
-	if err != nil && len(s.pending) > n {
-		s.undo(n)
+	if err != nil && s.state != lost {
+		s.undo(others)
 	}
 	return err
 }
