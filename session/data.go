@@ -25,7 +25,7 @@ import (
 //	        rest   payload: empty for the zero value, encrypted if flagSealed
 const (
 	dataFormat = 1
-	headerSize = 58
+	envelopeSize = 58
 
 	flagPrevious = 1 << 0 // there is a previous secret
 	flagUsed     = 1 << 1 // the secret has been used, so that the previous one's grace runs
@@ -45,8 +45,8 @@ func newNonce() (n nonce) {
 	return n
 }
 
-// header is what is known of a session beside the application's data.
-type header struct {
+// envelope is what is known of a session beside the application's data.
+type envelope struct {
 	flags                   byte
 	hash                    digest
 	created, login, renewed time.Time
@@ -57,10 +57,10 @@ type header struct {
 	device                  []byte // of the record itself: only lists need it
 }
 
-func (h *header) has(flag byte) bool { return h.flags&flag != 0 }
+func (h *envelope) has(flag byte) bool { return h.flags&flag != 0 }
 
-// appendTo appends the header's encoding. Its user and device are short enough.
-func (h *header) appendTo(b []byte, deadline time.Time) []byte {
+// appendTo appends the encoding. Its user and device are short enough.
+func (h *envelope) appendTo(b []byte, deadline time.Time) []byte {
 	b = append(b, dataFormat, h.flags)
 	b = append(b, h.hash[:]...)
 	b = appendTime(b, h.created, deadline)
@@ -77,9 +77,9 @@ func (h *header) appendTo(b []byte, deadline time.Time) []byte {
 	return append(b, h.device...)
 }
 
-// parseHeader decodes the header of b, which may be any bytes, and returns what follows.
-func parseHeader(b []byte, deadline time.Time) (h header, payload []byte, err error) {
-	if len(b) < headerSize || b[0] != dataFormat || b[1]&^(flagPrevious|flagUsed|flagSealed) != 0 {
+// parseEnvelope decodes the envelope of b, which may be any bytes, and returns what follows.
+func parseEnvelope(b []byte, deadline time.Time) (h envelope, payload []byte, err error) {
+	if len(b) < envelopeSize || b[0] != dataFormat || b[1]&^(flagPrevious|flagUsed|flagSealed) != 0 {
 		return h, nil, errMalformed
 	}
 	h.flags = b[1]
@@ -92,7 +92,7 @@ func parseHeader(b []byte, deadline time.Time) (h header, payload []byte, err er
 		return deadline.Add(-time.Duration(ms) * time.Millisecond)
 	}
 	h.created, h.login, h.renewed = moment(b[34:]), moment(b[42:]), moment(b[50:])
-	b = b[headerSize:]
+	b = b[envelopeSize:]
 	if h.has(flagPrevious) {
 		const size = len(h.previous) + 8 + len(h.nonce)
 		if len(b) < size {
@@ -147,7 +147,7 @@ const (
 )
 
 // placeOf compares a secret with those of the record.
-func (h *header) placeOf(s *secret, now time.Time) place {
+func (h *envelope) placeOf(s *secret, now time.Time) place {
 	d := s.digest()
 	switch {
 	case d.is(&h.hash):

@@ -15,35 +15,35 @@ var (
 	end    = moment.Add(24 * time.Hour)
 )
 
-func someHeader() header {
-	return header{
+func someEnvelope() envelope {
+	return envelope{
 		flags: flagPrevious | flagUsed, hash: digest{4}, previous: digest{5}, nonce: nonce{6},
 		created: moment, login: moment.Add(time.Minute), renewed: moment.Add(time.Hour), until: moment.Add(2 * time.Hour),
 		user: "ольга", device: []byte("Firefox"),
 	}
 }
 
-func TestHeader(t *testing.T) {
+func TestEnvelope(t *testing.T) {
 	t.Parallel()
-	rotated, anonymous, full := someHeader(), header{hash: digest{1}, created: moment, login: moment, renewed: moment}, someHeader()
+	rotated, anonymous, full := someEnvelope(), envelope{hash: digest{1}, created: moment, login: moment, renewed: moment}, someEnvelope()
 	full.user, full.device = strings.Repeat("u", maxUser), bytes.Repeat([]byte("d"), maxDevice)
-	for _, want := range []header{anonymous, rotated, full} {
+	for _, want := range []envelope{anonymous, rotated, full} {
 		for _, payload := range []string{"", "payload"} {
 			b := append(want.appendTo(nil, end), payload...)
-			got, rest, err := parseHeader(b, end)
+			got, rest, err := parseEnvelope(b, end)
 			if err != nil || fmt.Sprint(got) != fmt.Sprint(want) || string(rest) != payload {
-				t.Errorf("header %+v\nbecame %+v, %q, %v", want, got, rest, err)
+				t.Errorf("envelope %+v\nbecame %+v, %q, %v", want, got, rest, err)
 			}
 		}
 	}
 }
 
-func TestHeaderRefuses(t *testing.T) {
+func TestEnvelopeRefuses(t *testing.T) {
 	t.Parallel()
-	h := someHeader()
+	h := someEnvelope()
 	b := h.appendTo(nil, end)
 	for n := range len(b) {
-		if _, _, err := parseHeader(b[:n], end); err == nil {
+		if _, _, err := parseEnvelope(b[:n], end); err == nil {
 			t.Errorf("the first %d bytes of %d are accepted", n, len(b))
 		}
 	}
@@ -52,20 +52,20 @@ func TestHeaderRefuses(t *testing.T) {
 	flag[1] |= 1 << 3
 	h.user = strings.Repeat("u", maxUser+1)
 	for name, bad := range map[string][]byte{"another format": format, "an unknown flag": flag, "a long user": h.appendTo(nil, end)} {
-		if _, _, err := parseHeader(bad, end); err == nil {
+		if _, _, err := parseEnvelope(bad, end); err == nil {
 			t.Errorf("%s is accepted", name)
 		}
 	}
 }
 
-func FuzzHeader(f *testing.F) {
-	h := someHeader()
+func FuzzEnvelope(f *testing.F) {
+	h := someEnvelope()
 	f.Add(append(h.appendTo(nil, end), "payload"...))
 	h.flags = 0
 	f.Add(h.appendTo(nil, end))
 	f.Add([]byte{dataFormat})
 	f.Fuzz(func(t *testing.T, b []byte) {
-		h, payload, err := parseHeader(b, end)
+		h, payload, err := parseEnvelope(b, end)
 		if err != nil {
 			return
 		}
@@ -94,7 +94,7 @@ func TestPlaceOf(t *testing.T) {
 	t.Parallel()
 	old, other, n := newSecret(), newSecret(), newNonce()
 	next := old.next(&n)
-	h := header{flags: flagPrevious, hash: next.digest(), previous: old.digest(), nonce: n, until: moment}
+	h := envelope{flags: flagPrevious, hash: next.digest(), previous: old.digest(), nonce: n, until: moment}
 	for _, c := range []struct {
 		s    secret
 		now  time.Time
@@ -115,7 +115,7 @@ func TestPlaceOf(t *testing.T) {
 	if got := h.placeOf(&old, moment.Add(-1)); got != foreign {
 		t.Errorf("without a previous secret it is %d, want foreign", got)
 	}
-	var none header
+	var none envelope
 	if got := none.placeOf(&secret{}, moment); got != foreign {
 		t.Errorf("in a record without a secret it is %d, want foreign", got)
 	}

@@ -67,7 +67,7 @@ func (s *Session[T]) try(ctx context.Context, t *token) (state, *owner, error) {
 	case err != nil:
 		return empty, nil, err
 	}
-	h, rest, err := parseHeader(rec.Data, rec.Deadline)
+	h, rest, err := parseEnvelope(rec.Data, rec.Deadline)
 	if err != nil {
 		m.undecodable(t.handle, err)
 		return empty, nil, nil
@@ -168,7 +168,7 @@ func (s *Session[T]) reload(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	h, _, err := parseHeader(rec.Data, rec.Deadline)
+	h, _, err := parseEnvelope(rec.Data, rec.Deadline)
 	if err == nil {
 		if at := h.placeOf(&s.tok.secret, time.Now()); at == foreign || at == replayed {
 			s.lose()
@@ -181,7 +181,7 @@ func (s *Session[T]) reload(ctx context.Context) error {
 // lose makes s a session that has ended.
 func (s *Session[T]) lose() {
 	var none T
-	s.state, s.tok, s.rec, s.head = lost, token{}, Record{}, header{}
+	s.state, s.tok, s.rec, s.head = lost, token{}, Record{}, envelope{}
 	s.stored, s.payload, s.pending = nil, nil, nil
 	s.cookie, s.rotate, s.confirm = keepCookie, false, false
 	s.publish(none)

@@ -78,7 +78,7 @@ func (s *Session[T]) become(ctx context.Context, user string) error {
 		}
 		pending = nil
 	case s.state == live:
-		err := s.renew(ctx, func(h *header, r *Record, now time.Time) bool {
+		err := s.renew(ctx, func(h *envelope, r *Record, now time.Time) bool {
 			h.user, h.login, h.device = user, now, s.m.device(s.r)
 			r.Deadline = now.Add(s.m.o.Lifetime)
 			return true
@@ -106,7 +106,7 @@ func (s *Session[T]) become(ctx context.Context, user string) error {
 // renew writes the record with a new secret, after which no other one is good.
 func (s *Session[T]) renew(ctx context.Context, edit edit) error {
 	next := newSecret()
-	err := s.swap(ctx, func(h *header, r *Record, now time.Time) bool {
+	err := s.swap(ctx, func(h *envelope, r *Record, now time.Time) bool {
 		h.flags &^= flagPrevious | flagUsed
 		h.hash, h.renewed = next.digest(), now
 		h.previous, h.until, h.nonce = digest{}, time.Time{}, nonce{}
@@ -138,7 +138,7 @@ func (s *Session[T]) Renew(ctx context.Context) error {
 	case s.state == lost:
 		return ErrNotFound
 	}
-	err := s.renew(ctx, func(*header, *Record, time.Time) bool { return true })
+	err := s.renew(ctx, func(*envelope, *Record, time.Time) bool { return true })
 	if err == nil {
 		s.m.n.renewed.Add(1)
 	}

@@ -95,7 +95,7 @@ func (m *Manager[T]) List(ctx context.Context, user string) ([]Info, error) {
 	}
 	list := make([]Info, 0, len(records))
 	for handle, rec := range records {
-		h, _, err := parseHeader(rec.Data, rec.Deadline)
+		h, _, err := parseEnvelope(rec.Data, rec.Deadline)
 		if err != nil {
 			m.undecodable(handle, err)
 			continue
@@ -123,7 +123,7 @@ func (m *Manager[T]) Revoke(ctx context.Context, user, handle string) error {
 	if err != nil {
 		return err
 	}
-	h, _, err := parseHeader(rec.Data, rec.Deadline)
+	h, _, err := parseEnvelope(rec.Data, rec.Deadline)
 	if err != nil || h.user != user || user == "" {
 		return ErrNotFound
 	}
@@ -175,8 +175,8 @@ func both(a, b func() error) (errA, errB error) {
 }
 
 // encode returns the Data of a record that ends at the deadline.
-func (m *Manager[T]) encode(handle string, h *header, deadline time.Time, payload []byte) []byte {
-	b := make([]byte, 0, headerSize+64+len(h.user)+len(h.device)+len(payload)+nonceSize+tagSize)
+func (m *Manager[T]) encode(handle string, h *envelope, deadline time.Time, payload []byte) []byte {
+	b := make([]byte, 0, envelopeSize+64+len(h.user)+len(h.device)+len(payload)+nonceSize+tagSize)
 	if m.seal == nil {
 		h.flags &^= flagSealed
 		return append(h.appendTo(b, deadline), payload...)
@@ -187,7 +187,7 @@ func (m *Manager[T]) encode(handle string, h *header, deadline time.Time, payloa
 
 // payload returns the encoded data of a record. It is all or nothing: with keys a payload that is not
 // encrypted is refused, or whoever can write to the store could do without.
-func (m *Manager[T]) payload(handle string, data []byte, h *header, rest []byte) ([]byte, error) {
+func (m *Manager[T]) payload(handle string, data []byte, h *envelope, rest []byte) ([]byte, error) {
 	switch {
 	case h.has(flagSealed) != (m.seal != nil):
 		return nil, errSealed

@@ -92,7 +92,7 @@ func (s *Session[T]) save(ctx context.Context, responding bool) error {
 func (s *Session[T]) write(ctx context.Context, dirty bool) error {
 	var next secret
 	var rotated bool
-	err := s.swap(ctx, func(h *header, _ *Record, now time.Time) bool {
+	err := s.swap(ctx, func(h *envelope, _ *Record, now time.Time) bool {
 		if s.confirm {
 			h.flags |= flagUsed
 			if until := now.Add(s.m.o.RenewGrace); until.Before(h.until) {
@@ -120,7 +120,7 @@ func (s *Session[T]) write(ctx context.Context, dirty bool) error {
 }
 
 // An edit changes a record before it is written, or reports that there is nothing to write.
-type edit func(*header, *Record, time.Time) bool
+type edit func(*envelope, *Record, time.Time) bool
 
 // swap writes the record with the pending updates and what edit changes in it. Whenever another request
 // was faster it begins anew with what is there then.
@@ -167,7 +167,7 @@ func (s *Session[T]) swap(ctx context.Context, edit edit) error {
 }
 
 // wrote is after a write.
-func (s *Session[T]) wrote(rec Record, h header) {
+func (s *Session[T]) wrote(rec Record, h envelope) {
 	s.rec, s.head, s.stored = rec, h, s.payload
 	s.pending, s.rotate, s.confirm = nil, false, false
 	s.publish(s.Data())
@@ -181,7 +181,7 @@ func (s *Session[T]) rebase(rec Record) error {
 		s.lose()
 		return ErrNotFound
 	}
-	h, rest, err := parseHeader(rec.Data, rec.Deadline)
+	h, rest, err := parseEnvelope(rec.Data, rec.Deadline)
 	if err == nil {
 		s.payload, err = s.m.payload(s.tok.handle, rec.Data, &h, rest)
 	}
@@ -213,7 +213,7 @@ func (s *Session[T]) rebase(rec Record) error {
 func (s *Session[T]) create(ctx context.Context, user string) error {
 	for try := 1; ; try++ {
 		now, t := time.Now(), newToken()
-		h := header{hash: t.secret.digest(), created: now, login: now, renewed: now, user: user, device: s.m.device(s.r)}
+		h := envelope{hash: t.secret.digest(), created: now, login: now, renewed: now, user: user, device: s.m.device(s.r)}
 		rec := Record{Login: 1, Deadline: now.Add(s.m.o.Lifetime)}
 		rec.Data = s.m.encode(t.handle, &h, rec.Deadline, s.payload)
 		rec, err := s.m.store.Create(ctx, t.handle, rec, s.m.o.Idle)

@@ -24,7 +24,7 @@ type Session[T any] struct {
 	shown   bool  // the request had a token
 	tok     token // what the client has, or will get with cookie
 	rec     Record
-	head    header
+	head    envelope
 	stored  []byte // the payload in rec
 	payload []byte // … with the pending updates
 	pending []func(*T) error
