@@ -17,6 +17,7 @@ type Manager[T any] struct {
 	o     ManagerOptions
 	jar   *jar
 	seal  *sealer // nil without keys
+	turns turns
 	n     managerCounters
 }
 
