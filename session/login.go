@@ -155,21 +155,18 @@ func (s *Session[T]) Renew(ctx context.Context) error {
 func (s *Session[T]) Destroy(ctx context.Context) error {
 	s.ops.Lock()
 	defer s.ops.Unlock()
-	clearing := keepCookie
 	switch s.state {
 	case live:
 		if err := s.m.remove(ctx, s.head.user, s.tok.handle); err != nil {
 			return err
 		}
-		clearing = clearCookie
-	case empty:
-		if s.shown {
-			clearing = clearCookie
-		}
-	case lost:
-		// Another secret is good for it, which this browser may have by now.
+		s.shown = true
+	case lost: // or another secret is good for it, which this browser may have by now
+		return nil
 	}
 	s.lose()
-	s.cookie = clearing
+	if s.shown {
+		s.cookie = clearCookie
+	}
 	return nil
 }
