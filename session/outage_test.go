@@ -38,6 +38,30 @@ func everything(r *Redis, user, h string, rec Record) map[string]func(ctx contex
 	}
 }
 
+// knowsScripts makes every master know the scripts.
+func knowsScripts(t *testing.T, s *redistest.Server) {
+	t.Helper()
+	rdb := s.Client(t)
+	load := func(ctx context.Context, node *redis.Client) error {
+		for _, source := range []string{peekSource, createSource, swapSource, touchSource, listSource, checkSource, revokeSource} {
+			if err := node.ScriptLoad(ctx, source).Err(); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	var err error
+	switch rdb := rdb.(type) {
+	case *redis.ClusterClient:
+		err = rdb.ForEachMaster(t.Context(), load)
+	case *redis.Client:
+		err = load(t.Context(), rdb)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 // works reports whether every call does.
 func works(t *testing.T, calls map[string]func(context.Context) error) bool {
 	for _, f := range calls {
