@@ -16,7 +16,7 @@ func TestManagerCosts(t *testing.T) {
 	redistest.EachOf(t, []redistest.Topology{redistest.Miniredis, redistest.Standalone}, func(t *testing.T, s *redistest.Server) {
 		rdb := s.Client(t)
 		sent := redistest.Count(t, rdb)
-		store := redisStore(t, rdb)
+		store := newStore(t, rdb, Options{})
 		m := newManager(t, store, ManagerOptions{OnError: func(error) {}}) // of old secrets
 		b := newBrowser(t, m)
 		ctx := context.Background()
@@ -147,7 +147,7 @@ func TestReadingRequestIsOneGet(t *testing.T) {
 	t.Parallel()
 	redistest.Each(t, func(t *testing.T, s *redistest.Server) {
 		rdb := s.Client(t)
-		m := newManager(t, redisStore(t, rdb), ManagerOptions{RenewEvery: time.Hour, MaxPerUser: 3})
+		m := newManager(t, newStore(t, rdb, Options{}), ManagerOptions{RenewEvery: time.Hour, MaxPerUser: 3})
 		b := newBrowser(t, m)
 		b.login("alice")
 		b.wants("alice") // the server's clock has been asked for

@@ -14,17 +14,13 @@ import (
 // brief is a store that does not wait for Redis for long.
 func brief(t *testing.T, p *redistest.Proxy) *Redis {
 	t.Helper()
-	store, err := New(p.Client(t), &Options{Prefix: redistest.Prefix(t), Timeout: 300 * time.Millisecond})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return store
+	return newStore(t, p.Client(t), Options{Timeout: 300 * time.Millisecond})
 }
 
 // enter logs a user in; on a busy machine Redis may seem away at first.
 func (b *browser[T]) enter(user string) {
 	b.t.Helper()
-	waitFor(b.t, func() (in bool) {
+	eventually(b.t, "a login", func() (in bool) {
 		b.visit(func(s *Session[T]) { in = s.Login(b.t.Context(), user) == nil })
 		return in
 	})
@@ -33,7 +29,7 @@ func (b *browser[T]) enter(user string) {
 // returns waits until the session can be read, which is then a user's.
 func (b *browser[T]) returns(user string) {
 	b.t.Helper()
-	waitFor(b.t, func() (there bool) {
+	eventually(b.t, "Redis is back", func() (there bool) {
 		b.do(func(_ http.ResponseWriter, r *http.Request) {
 			s, err := b.m.Get(r.Context())
 			if there = err == nil; there && s.User() != user {
@@ -52,7 +48,7 @@ var faults = map[string]func(p *redistest.Proxy, on bool){
 
 // Attack 12: Redis is away when the session is loaded, or when it is saved: 503, never
 // anonymous, and the cookie stays as it is. Afterwards the session is there.
-func TestRedisAway(t *testing.T) {
+func TestManagerRedisAway(t *testing.T) {
 	t.Parallel()
 	redistest.EachOf(t, []redistest.Topology{redistest.Miniredis, redistest.Standalone, redistest.Cluster}, func(t *testing.T, s *redistest.Server) {
 		for name, fault := range faults {
@@ -167,17 +163,17 @@ func TestFaultsUnderLoad(t *testing.T) {
 			before := saved.Load()
 			p.DropRepliesTo(redistest.Command("evalsha"), 3)
 			p.Cut()
-			waitFor(t, func() bool { return saved.Load() > before+5 })
+			eventually(t, "something is saved", func() bool { return saved.Load() > before+5 })
 			before = away.Load()
 			p.Refuse(true)
-			waitFor(t, func() bool { return away.Load() > before+5 })
+			eventually(t, "Redis is away", func() bool { return away.Load() > before+5 })
 			p.Refuse(false)
 			before = saved.Load()
-			waitFor(t, func() bool { return saved.Load() > before+5 })
+			eventually(t, "something is saved", func() bool { return saved.Load() > before+5 })
 		}
 		end()
 		var data cart
-		waitFor(t, func() (there bool) {
+		eventually(t, "Redis is back", func() (there bool) {
 			b.do(func(_ http.ResponseWriter, r *http.Request) {
 				s, err := m.Get(r.Context())
 				if there = err == nil; there {
@@ -198,7 +194,7 @@ func TestServerForgets(t *testing.T) {
 	t.Parallel()
 	redistest.EachPrivate(t, []redistest.Topology{redistest.Miniredis, redistest.Standalone}, func(t *testing.T, s *redistest.Server) {
 		rdb := s.Client(t)
-		m := newManager(t, redisStore(t, rdb), ManagerOptions{TouchEvery: -1})
+		m := newManager(t, newStore(t, rdb, Options{}), ManagerOptions{TouchEvery: -1})
 		b := newBrowser(t, m)
 		b.login("alice")
 		for range 2 {
@@ -251,7 +247,7 @@ func TestCreateUnknown(t *testing.T) {
 	t.Parallel()
 	redistest.EachOf(t, []redistest.Topology{redistest.Miniredis, redistest.Standalone}, func(t *testing.T, s *redistest.Server) {
 		p := s.Proxy(t)
-		m := newManager(t, redisStore(t, p.Client(t)), ManagerOptions{})
+		m := newManager(t, newStore(t, p.Client(t), Options{}), ManagerOptions{})
 		b := newBrowser(t, m)
 		b.login("alice") // the scripts are loaded
 		other := newBrowser(t, m)
