@@ -24,10 +24,11 @@ func (s *Session[T]) Login(ctx context.Context, user string) error {
 	return s.LoginSince(ctx, user, s.began)
 }
 
-// LoginSince is Login with credentials of which the first was read at t, or
-// later: for logins of several steps, where t is when the first of them began. A t that was kept in the
-// session and read on another machine is as good as their clocks. The zero t is when the session was created,
-// and good whatever the clocks: so is a t that lies in the future.
+// LoginSince is Login with credentials of which the first was read at t, or later: for
+// logins of several steps. The zero t is when the request began that made this session,
+// which all processes agree on: it is the choice if the steps leave their traces in the
+// session. Any other t is as good as the clocks between which it was passed; one that
+// lies in the future is taken for the zero one.
 //
 // Cost: as Login, 2 round trips or 4.
 //
