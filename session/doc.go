@@ -45,20 +45,20 @@
 // No update is lost. A save compares and swaps; if another request was faster, the
 // functions given to Update are called again for what that one saved.
 //
-// What has ended stays so. After Destroy, Revoke, RevokeAll, Login and Renew have returned,
-// a request that is still under way with the old secret changes nothing, does not keep
-// the session alive, and gets no cookie. No token that a client makes up, and none
-// of a session that has ended, becomes one.
+// What has ended stays so. After Destroy, Revoke, RevokeAll, Login and Renew have
+// returned, a request that is still under way with the old secret changes nothing, does
+// not keep the session alive, and gets no cookie. No token that a client makes up, and
+// none of a session that has ended, becomes one.
 //
 // RevokeAll holds for logins under way: one whose credentials were read before is refused.
 // It does not matter what the clocks of the processes say.
 //
-// No secret is stored. A cookie is a public handle, which names the record, and a secret, of
-// which the record has the SHA-256. With [ManagerOptions.Keys] the data is encrypted too, and
-// who can write to the database cannot make up a session.
+// No secret is stored. A cookie is a public handle, which names the record, and a secret,
+// of which the record has the SHA-256. With [ManagerOptions.Keys] the data is encrypted
+// too, and who can write to the database cannot make up a session.
 //
-// Redis away is never "nobody is logged in": Get returns [ErrUnavailable], RequireLogin and
-// the Middleware answer 503, and the cookie stays as it is.
+// Redis away is never "nobody is logged in": Get returns [ErrUnavailable], RequireLogin
+// and the Middleware answer 503, and the cookie stays as it is.
 //
 // # What it does not do
 //
@@ -69,15 +69,16 @@
 // A Redis that evicts keys (maxmemory-policy allkeys-…) logs users out, and may forget
 // that RevokeAll was called. Give sessions a server that does not, or volatile-ttl.
 //
-// An anonymous visitor has no session until something is saved. The handle of a session and
-// the data that a visitor had before the login are kept by the login: do not put there
+// An anonymous visitor has no session until something is saved. The handle of a session
+// and the data that a visitor had before the login are kept by the login: do not put there
 // what the user must not have been given by somebody else.
 //
 // It does not stop forged requests: wrap the handler into [http.CrossOriginProtection], as
-// above. A thief who has a cookie has the session, until Idle, Lifetime or a revocation ends it.
-// With [ManagerOptions.RenewEvery] that is noticed: once the owner has the next secret the old one is
-// worth nothing, and its use is told to OnReuse. While the old one is good, for RenewGrace after
-// the new one was first used, its thief gets the new one as well.
+// above. A thief who has a cookie has the session, until Idle, Lifetime or a revocation
+// ends it. With [ManagerOptions.RenewEvery] that is noticed: once the owner has the next
+// secret the old one is worth nothing, and its use is told to OnReuse. While the old one
+// is good, for RenewGrace after the new one was first used, its thief gets the new one as
+// well.
 //
 // # Settings for NIST SP 800-63B
 //
@@ -86,8 +87,9 @@
 //	AAL2    24 hours         1 hour at most      as the risk demands
 //	AAL3    12 hours at most 15 minutes at most  as the risk demands
 //
-// A Login with all factors of the level begins both times anew, as revision 4 asks for. The default is
-// AAL2 with 30 minutes, and meets the session management of OWASP's ASVS 5.0.
+// A Login with all factors of the level begins both times anew, as revision 4 asks for.
+// The default is AAL2 with 30 minutes, and meets the session management of OWASP's ASVS
+// 5.0.
 //
 // # Cost
 //
@@ -105,6 +107,7 @@
 // There is no background job, and no key without expiry. A user's name is in the name of a
 // key, and in the record, in the clear: where that matters, use an id.
 //
-// The user of Redis needs the commands GET, SET, UNLINK, EXISTS, SETRANGE, PEXPIRE, PTTL, TIME, ZADD,
-// ZREM, ZCOUNT, ZSCORE, ZRANGEBYSCORE, ZREMRANGEBYRANK, ZREMRANGEBYSCORE, EVAL, EVALSHA and PING.
+// The user of Redis needs the commands GET, SET, UNLINK, EXISTS, SETRANGE, PEXPIRE, PTTL,
+// TIME, ZADD, ZREM, ZCOUNT, ZSCORE, ZRANGEBYSCORE, ZREMRANGEBYRANK, ZREMRANGEBYSCORE,
+// EVAL, EVALSHA and PING.
 package session

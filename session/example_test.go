@@ -245,8 +245,8 @@ func ExampleSession_UpdateNow_oauth() {
 }
 
 // A login of two steps: the password, then a code. LoginSince is told when the first of
-// them was, so that a RevokeAll between the two is not missed. The zero time stands for when the
-// session was created, which all machines agree on.
+// them was, so that a RevokeAll between the two is not missed. The zero time stands for
+// when the session was created, which all machines agree on.
 func ExampleSession_LoginSince() {
 	store, stop := open()
 	defer stop()

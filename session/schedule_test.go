@@ -221,8 +221,8 @@ var acts = []func(t *testing.T, h *chronicle, b *browser[cart], m *Manager[cart]
 	},
 }
 
-// Attack 4: whatever requests do to one session, in whatever order: what has ended stays so,
-// no acknowledged update is lost, of all secrets one is good, and the others change
+// Attack 4: whatever requests do to one session, in whatever order: what has ended stays
+// so, no acknowledged update is lost, of all secrets one is good, and the others change
 // nothing, not even when the session ends.
 func TestSchedules(t *testing.T) {
 	t.Parallel()
