@@ -176,6 +176,33 @@ func (h *interfering) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.
 	return next
 }
 
+// dying makes the process crash instead of sending a command.
+type dying struct{ command string }
+
+func (d dying) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (d dying) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		if cmd.Name() != d.command {
+			return next(ctx, cmd)
+		}
+		cmd.SetErr(errCrashed)
+		return errCrashed
+	}
+}
+
+func (d dying) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(ctx context.Context, cmds []redis.Cmder) error {
+		if cmds[0].Name() != d.command {
+			return next(ctx, cmds)
+		}
+		for _, cmd := range cmds {
+			cmd.SetErr(errCrashed)
+		}
+		return errCrashed
+	}
+}
+
 func isScript(cmd redis.Cmder) bool { return strings.HasPrefix(cmd.Name(), "evalsha") }
 
 // The reply to a Swap is lost, and before it is asked for again another write comes: the
