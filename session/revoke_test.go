@@ -71,6 +71,7 @@ var acts = map[string]func(l *logins, a *actor){
 	},
 	"revoke and login": func(l *logins, a *actor) {
 		l.revoke(a, "")
+		time.Sleep(time.Microsecond) // at the same time would be too early
 		l.login(a, time.Now(), len(l.revokes))
 	},
 }
@@ -135,7 +136,7 @@ func raceLogins(t *testing.T, actors []*actor, schedules int, tick func(rng *ran
 		l := &logins{t: t, user: newHandle()}
 		var do []func(*actor)
 		var chosen []string
-		for range 2 + rng.IntN(len(actors)-1) {
+		for range 1 + rng.IntN(len(actors)) {
 			name := names[rng.IntN(len(names))]
 			chosen = append(chosen, name)
 			do = append(do, func(a *actor) { acts[name](l, a) })
@@ -338,7 +339,16 @@ func TestNothingRemains(t *testing.T) {
 	t.Parallel()
 	redistest.Each(t, func(t *testing.T, s *redistest.Server) {
 		r := newStore(t, s.Client(t), Options{})
-		deadline := time.Now().Add(1500 * time.Millisecond)
+		knowsScripts(t, s)
+		finds(t, r, "warm", ErrNotFound)
+		const life = 3 * time.Second
+		deadline := time.Now().Add(life)
+		ok := func(call string, err error) {
+			t.Helper()
+			if err != nil && time.Now().Before(deadline) { // a busy machine may be too slow
+				t.Errorf("%s = %v", call, err)
+			}
+		}
 		for i := range 4 {
 			user := fmt.Sprint("user", i)
 			if i > 1 {
@@ -354,9 +364,9 @@ func TestNothingRemains(t *testing.T) {
 					wants(t, "AddUser", err, nil)
 				}
 				rec, err = r.Swap(t.Context(), h, rec, time.Hour)
-				wants(t, "Swap", err, nil)
+				ok("Swap", err)
 				err = r.Touch(t.Context(), h, rec, time.Hour)
-				wants(t, "Touch", err, nil)
+				ok("Touch", err)
 				if err := r.CheckUser(t.Context(), user, h, deadline); !errors.Is(err, ErrRevoked) {
 					wants(t, "CheckUser", err, nil)
 				}
@@ -372,7 +382,7 @@ func TestNothingRemains(t *testing.T) {
 		}
 		start := time.Now()
 		eventually(t, "no key is left", func() bool { return len(keys(t, s, r.o.Prefix)) == 0 })
-		if d := time.Since(start); d > 1500*time.Millisecond+overtime+5*time.Second {
+		if d := time.Since(start); d > life+overtime+5*time.Second {
 			t.Errorf("the last key was gone only %v later", d)
 		}
 	})
