@@ -336,14 +336,13 @@ func TestExpiry(t *testing.T) {
 		idle, busy := newBrowser(t, m), newBrowser(t, m)
 		idle.login("alice")
 		busy.login("alice")
-		began := time.Now()
 		time.Sleep(29*time.Minute + 59*time.Second)
 		idle.wants("alice")
 		time.Sleep(30*time.Minute + time.Second)
 		idle.wants("")
 		// Attack 9: use keeps it alive, until the deadline.
 		busy.login("alice")
-		began = time.Now()
+		began := time.Now()
 		for time.Since(began) < 23*time.Hour+45*time.Minute {
 			time.Sleep(15 * time.Minute)
 			busy.wants("alice")

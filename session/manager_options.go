@@ -78,10 +78,10 @@ type ManagerOptions struct {
 	OnReuse func(ctx context.Context, user, handle string)
 
 	// OnError is told what nobody receives otherwise: records that cannot be decoded,
-	// secrets that are wrong, and failures to note the use of a session, to renew it in
-	// the course of RenewEvery, to end sessions beyond MaxPerUser, and to save an Update
-	// that came after the header was sent. It may be called by several goroutines at once
-	// and must not block. Zero: these are only counted.
+	// [ErrWrongSecret], and failures to note the use of a session, to renew it in the
+	// course of RenewEvery, and to save an Update that came after the header was sent. It
+	// may be called by several goroutines at once and must not block. Zero: these are only
+	// counted.
 	OnError func(error)
 }
 
