@@ -10,7 +10,8 @@ var (
 
 	// ErrConflict is returned when something else is stored than the call goes by: by
 	// Create any record, by Swap another version, by Touch another login. Swap returns
-	// what is stored with it, from which the caller may try again.
+	// what is stored with it, from which the caller may try again. A [Session] does that,
+	// and returns ErrConflict if others were faster more than a hundred times in a row.
 	ErrConflict = errors.New("session: conflict")
 
 	// ErrRevoked is returned by AddUser and CheckUser of a [UserIndex] when all the

@@ -147,7 +147,7 @@ func failed(w http.ResponseWriter, _ *http.Request, err error) {
 	case is(ErrUnavailable, ErrUnknownOutcome):
 		status, detail = http.StatusServiceUnavailable, "The session could not be reached."
 	}
-	body := `{"title":` + strconv.Quote(http.StatusText(status)) + `,"status":` + strconv.Itoa(status) + `,"detail":` + strconv.Quote(detail) + "}"
+	body := fmt.Sprintf(`{"title":%q,"status":%d,"detail":%q}`, http.StatusText(status), status, detail)
 	h := w.Header()
 	h.Set("Cache-Control", "no-store")
 	h.Set("Content-Type", "application/problem+json")
