@@ -188,6 +188,21 @@ var recordCases = []testCase{
 			time.Sleep(5 * time.Millisecond)
 		}
 		s.absent(h, "after its deadline")
+
+		touched, swapped := handle(), handle()
+		short := func() session.Record {
+			return session.Record{Login: 1, Deadline: time.Now().Add(400 * time.Millisecond)}
+		}
+		r = s.create(touched, short(), hour)
+		if err := s.Touch(s.Context(), touched, r, hour); !errors.Is(err, session.ErrNotFound) {
+			s.wants("Touch", err, nil)
+		}
+		r = s.create(swapped, short(), hour)
+		if _, err := s.Swap(s.Context(), swapped, r, hour); !errors.Is(err, session.ErrNotFound) {
+			s.wants("Swap", err, nil)
+		}
+		s.vanishes(touched, "after a Touch with a long ttl, when its deadline has passed") // by itself
+		s.vanishes(swapped, "after a Swap with a long ttl, when its deadline has passed")
 	}},
 	{"BadDeadline", "A record must have a deadline; one that has passed ends it at once.", func(s *suite) {
 		h := handle()
