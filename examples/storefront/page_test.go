@@ -190,3 +190,5 @@ func (b browserTab) text(selector string) string {
 	}
 	return strings.TrimSpace(got)
 }
+
+func testAccountPage(t *testing.T, bin string) {}
