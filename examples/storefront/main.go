@@ -30,6 +30,7 @@ const shutdownTimeout = 10 * time.Second
 type settings struct {
 	addr, db, redisURL string
 	limit, hops        int
+	sessionWait        time.Duration
 	insecureCookie     bool
 }
 
@@ -39,6 +40,7 @@ func main() {
 	flag.IntVar(&set.limit, "limit", 100, "requests a minute that each client address may make")
 	flag.IntVar(&set.hops, "hops", 0, "proxies in front, each of which adds an address to X-Forwarded-For")
 	flag.StringVar(&set.db, "db", "", "SQLite file, made and filled if it is missing; empty for a temporary one")
+	flag.DurationVar(&set.sessionWait, "session-wait", time.Second, "how long a request may wait for Redis to find its session")
 	flag.BoolVar(&set.insecureCookie, "insecure-cookie", false, "let browsers send the session's cookie over plain http to other machines")
 	flag.Parse()
 	set.redisURL = os.Getenv("REDIS_URL")
@@ -47,8 +49,8 @@ func main() {
 		flag.Usage()
 		os.Exit(2)
 	}
-	if set.limit < 1 || set.hops < 0 {
-		fmt.Fprintln(os.Stderr, "storefront: -limit is at least 1, -hops is not negative")
+	if set.limit < 1 || set.hops < 0 || set.sessionWait <= 0 {
+		fmt.Fprintln(os.Stderr, "storefront: -limit is at least 1, -hops is not negative, -session-wait is a time")
 		flag.Usage()
 		os.Exit(2)
 	}
@@ -109,7 +111,7 @@ func run(ctx context.Context, set settings) (err error) {
 		err = errors.Join(err, lim.close(closing))
 	}()
 
-	sessions, err := newSessions(rdb, set.insecureCookie)
+	sessions, err := newSessions(rdb, set.sessionWait, set.insecureCookie)
 	if err != nil {
 		return err
 	}

@@ -116,7 +116,8 @@ func launch(t *testing.T, bin string, args ...string) *program {
 		done:   make(chan struct{}),
 		client: &http.Client{Transport: transport, Timeout: 30 * time.Second},
 	}
-	p.cmd = exec.Command(bin, "-limit=1000000") // a minute; a test may set another
+	// A test may set others. The wait is for a machine with much else to do.
+	p.cmd = exec.Command(bin, "-limit=1000000", "-session-wait=10s")
 	p.cmd.Env = slices.DeleteFunc(os.Environ(), func(s string) bool { return strings.HasPrefix(s, "REDIS_URL=") })
 	p.cmd.Env = append(p.cmd.Env, "ADDR=127.0.0.1:0", "TMPDIR="+p.temp, "TMP="+p.temp)
 	for _, a := range args {

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -25,8 +26,8 @@ const (
 // to this machine: Chromium and Firefox take http://localhost and http://127.0.0.1
 // for as good as https. Over plain http to another machine they drop it without a
 // word; whoever wants to try that has to ask for an insecure one.
-func newSessions(rdb redis.UniversalClient, insecure bool) (*session.Manager[visit], error) {
-	store, err := session.New(rdb, &session.Options{Prefix: "storefront"})
+func newSessions(rdb redis.UniversalClient, wait time.Duration, insecure bool) (*session.Manager[visit], error) {
+	store, err := session.New(rdb, &session.Options{Prefix: "storefront", Timeout: wait})
 	if err != nil {
 		return nil, err
 	}

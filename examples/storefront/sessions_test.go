@@ -319,7 +319,7 @@ func testSharedSessions(t *testing.T, bin string) {
 // nobody is let in.
 func testSessionsWithoutRedis(t *testing.T, bin string) {
 	server := redistest.Private(t, redistest.Standalone)
-	p := start(t, bin, "REDIS_URL="+server.URL())
+	p := start(t, bin, "REDIS_URL="+server.URL(), "-session-wait=1s")
 	ada := demoAccounts[0]
 	v := newVisitor(t, p, desktop)
 	v.login(p, ada)
