@@ -1,15 +1,14 @@
 package session
 
 import (
-	"context"
 	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/freshet-go/freshet/internal/redistest"
 )
@@ -164,6 +163,34 @@ func body(res *http.Response) string {
 	return string(b)
 }
 
-var _ = redistest.Each
-var _ = context.Background
-var _ = time.Second
+// onStores runs body on a store in memory and on every topology.
+func onStores(t *testing.T, body func(t *testing.T, store Store)) {
+	t.Helper()
+	t.Run("memory", func(t *testing.T) { body(t, newMemory(t)) })
+	redistest.Each(t, func(t *testing.T, s *redistest.Server) { body(t, newStore(t, s.Client(t), Options{})) })
+}
+
+// errorLog is an OnError that keeps what it is told.
+type errorLog struct {
+	mu   sync.Mutex
+	errs []error
+}
+
+func (l *errorLog) add(err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.errs = append(l.errs, err)
+}
+
+// has reports whether one of the errors is target.
+func (l *errorLog) has(target error) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.ContainsFunc(l.errs, func(err error) bool { return errors.Is(err, target) })
+}
+
+func (l *errorLog) count() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.errs)
+}

@@ -24,7 +24,7 @@ import (
 //	        1+n    device
 //	        rest   payload: empty for the zero value, encrypted if flagSealed
 const (
-	dataFormat = 1
+	dataFormat   = 1
 	envelopeSize = 58
 
 	flagPrevious = 1 << 0 // there is a previous secret

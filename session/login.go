@@ -14,8 +14,8 @@ import (
 //
 // It is done when Login returns; only the cookie waits for the response.
 //
-// Cost: 2 round trips; if another user was logged in 4, two of them at the same time; and more if
-// there are sessions beyond MaxPerUser, or requests that are faster.
+// Cost: 2 round trips, or 4 if another user was logged in, 2 of them at the same time; more if there are
+// too many sessions, or requests that are faster.
 //
 // Errors: ErrHeadersSent; ErrRevoked if RevokeAll was called for the user since the request
 // began, in which case the credentials are checked again or refused; ErrUnavailable; ErrUnknownOutcome.
@@ -24,10 +24,11 @@ func (s *Session[T]) Login(ctx context.Context, user string) error {
 	return s.LoginSince(ctx, user, s.began)
 }
 
-// LoginSince is Login with credentials of which the first was read at t, or
-// later: for logins of several steps, where t is when the first of them began. A t that was kept in the
-// session and read on another machine is as good as their clocks. The zero t is when the session was created,
-// and good whatever the clocks: so is a t that lies in the future.
+// LoginSince is Login with credentials of which the first was read at t, or later: for
+// logins of several steps. The zero t is when the request began that made this session,
+// which all processes agree on: it is the choice if the steps leave their traces in the
+// session. Any other t is as good as the clocks between which it was passed; one that
+// lies in the future is taken for the zero one.
 //
 // Cost: as Login, 2 round trips or 4.
 //
@@ -155,21 +156,18 @@ func (s *Session[T]) Renew(ctx context.Context) error {
 func (s *Session[T]) Destroy(ctx context.Context) error {
 	s.ops.Lock()
 	defer s.ops.Unlock()
-	clearing := keepCookie
 	switch s.state {
 	case live:
 		if err := s.m.remove(ctx, s.head.user, s.tok.handle); err != nil {
 			return err
 		}
-		clearing = clearCookie
-	case empty:
-		if s.shown {
-			clearing = clearCookie
-		}
-	case lost:
-		// Another secret is good for it, which this browser may have by now.
+		s.shown = true
+	case lost: // or another secret is good for it, which this browser may have by now
+		return nil
 	}
 	s.lose()
-	s.cookie = clearing
+	if s.shown {
+		s.cookie = clearCookie
+	}
 	return nil
 }

@@ -207,7 +207,8 @@ func (s *Session[T]) rebase(rec Record) error {
 func (s *Session[T]) create(ctx context.Context, user string) error {
 	for try := 1; ; try++ {
 		now, t := time.Now(), newToken()
-		h := envelope{hash: t.secret.digest(), created: now, login: now, renewed: now, user: user, device: s.m.device(s.r)}
+		// Created before anything that the request has read: see LoginSince.
+		h := envelope{hash: t.secret.digest(), created: s.began, login: now, renewed: now, user: user, device: s.m.device(s.r)}
 		rec := Record{Login: 1, Deadline: now.Add(s.m.o.Lifetime)}
 		rec.Data = s.m.encode(t.handle, &h, rec.Deadline, s.payload)
 		rec, err := s.m.store.Create(ctx, t.handle, rec, s.m.o.Idle)
