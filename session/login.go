@@ -79,7 +79,7 @@ func (s *Session[T]) become(ctx context.Context, user string) error {
 		pending = nil
 	case s.state == live:
 		err := s.renew(ctx, func(h *envelope, r *Record, now time.Time) bool {
-			h.user, h.login, h.device = user, now, s.m.device(s.r)
+			h.user, h.login, h.checked, h.device = user, now, now, s.m.device(s.r)
 			r.Deadline = now.Add(s.m.o.Lifetime)
 			return true
 		})

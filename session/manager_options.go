@@ -25,7 +25,8 @@ type ManagerOptions struct {
 
 	// TouchEvery is how often the use of a session is noted in the store. The request
 	// that does so costs one round trip more, and finds out whether the user's
-	// sessions have been revoked even if the index of them was lost. Shorter than
+	// sessions have been revoked even if the index of them was lost; saving data does as
+	// well, as often. Shorter than
 	// Idle. Zero: a tenth of Idle, at most a minute. Negative: at every request.
 	TouchEvery time.Duration
 

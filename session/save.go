@@ -131,11 +131,15 @@ func (s *Session[T]) swap(ctx context.Context, edit edit) error {
 			s.pending = nil
 			return nil
 		}
+		check := s.m.checkDue(&h, now)
+		if check {
+			h.checked = now
+		}
 		rec.Data = s.m.encode(s.tok.handle, &h, rec.Deadline, s.payload)
 		if rec.Deadline.Equal(s.rec.Deadline) {
 			rec.Deadline = time.Time{} // the stored one is the more exact
 		}
-		stored, err := s.m.store.Swap(ctx, s.tok.handle, rec, s.m.o.Idle)
+		stored, err := s.m.put(ctx, s.tok.handle, rec, h.user, s.rec.Deadline, check)
 		switch {
 		case err == nil:
 			s.m.n.saved.Add(1)
@@ -158,6 +162,34 @@ func (s *Session[T]) swap(ctx context.Context, edit edit) error {
 			return err
 		}
 	}
+}
+
+// checkDue reports whether a write has to look for a revocation. A write moves Seen too, so that a session
+// which is written to again and again would never be touched.
+func (m *Manager[T]) checkDue(h *envelope, now time.Time) bool {
+	every := m.o.TouchEvery // 0: every request has looked already
+	return m.index != nil && h.user != "" && every > 0 && now.Sub(h.checked) >= every
+}
+
+// put swaps the record, and if check is set looks for a revocation of the user at the same time.
+func (m *Manager[T]) put(ctx context.Context, handle string, rec Record, user string, deadline time.Time, check bool) (stored Record, err error) {
+	if !check {
+		return m.store.Swap(ctx, handle, rec, m.o.Idle)
+	}
+	err, checkErr := both(
+		func() (err error) { stored, err = m.store.Swap(ctx, handle, rec, m.o.Idle); return err },
+		func() error { return m.index.CheckUser(ctx, user, handle, deadline) },
+	)
+	switch {
+	case errors.Is(checkErr, ErrRevoked):
+		m.report(m.remove(ctx, user, handle))
+		return Record{}, ErrNotFound
+	case errors.Is(err, ErrNotFound): // and now it may be listed again
+		m.report(m.index.RemoveUser(ctx, user, handle))
+	default:
+		m.report(checkErr)
+	}
+	return stored, err
 }
 
 // wrote is after a write.
@@ -207,7 +239,7 @@ func (s *Session[T]) rebase(rec Record) error {
 func (s *Session[T]) create(ctx context.Context, user string) error {
 	for try := 1; ; try++ {
 		now, t := time.Now(), newToken()
-		h := envelope{hash: t.secret.digest(), created: now, login: now, renewed: now, user: user, device: s.m.device(s.r)}
+		h := envelope{hash: t.secret.digest(), created: now, login: now, renewed: now, checked: now, user: user, device: s.m.device(s.r)}
 		rec := Record{Login: 1, Deadline: now.Add(s.m.o.Lifetime)}
 		rec.Data = s.m.encode(t.handle, &h, rec.Deadline, s.payload)
 		rec, err := s.m.store.Create(ctx, t.handle, rec, s.m.o.Idle)

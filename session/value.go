@@ -102,7 +102,8 @@ func (s *Session[T]) loginAge() (time.Duration, bool) {
 // told if the header is out already.
 //
 // Cost: 0 round trips; saving costs 1, and 1 more for each time that another
-// request was faster.
+// request was faster. Once in TouchEvery, if somebody is logged in, another one looks for
+// a revocation at the same time.
 //
 // Errors: ErrNotFound if the session has ended since it was loaded, or the cookie's
 // secret was wrong; ErrHeadersSent if it would need a cookie and the header is out, or
@@ -120,7 +121,7 @@ func (s *Session[T]) Update(fn func(*T) error) error {
 // requests that take something out of the session exactly one finds it there: fn returns an error if
 // it does not, and so does UpdateNow. It also works when the header is out.
 //
-// Cost: 1 round trip, and 1 more for each time that another request was faster.
+// Cost: as saving after Update, 1 round trip and more; 0 if the data remains the same.
 //
 // Errors: as Update; ErrConflict if others were faster many times in a row; ErrUnavailable; ErrUnknownOutcome.
 func (s *Session[T]) UpdateNow(ctx context.Context, fn func(*T) error) error {
