@@ -1,8 +1,6 @@
 package session
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -12,37 +10,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/redis/go-redis/v9"
-
 	"github.com/freshet-go/freshet/internal/redistest"
 )
-
-// keys returns the keys with a prefix that the test made.
-func keys(t testing.TB, rdb redis.UniversalClient, prefix string) (found []string) {
-	t.Helper()
-	scan := func(ctx context.Context, node *redis.Client) error {
-		all := node.Scan(ctx, 0, prefix+":*", 1000).Iterator()
-		for all.Next(ctx) {
-			found = append(found, all.Val())
-		}
-		return all.Err()
-	}
-	var err error
-	if cluster, ok := rdb.(*redis.ClusterClient); ok {
-		masters := make(chan *redis.Client, 100)
-		err = cluster.ForEachMaster(t.Context(), func(_ context.Context, node *redis.Client) error { masters <- node; return nil })
-		close(masters)
-		for node := range masters {
-			err = errors.Join(err, scan(t.Context(), node))
-		}
-	} else {
-		err = scan(t.Context(), rdb.(*redis.Client))
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	return found
-}
 
 // withSecret is a cookie with another secret.
 func withSecret(t testing.TB, cookie string, s secret) string {
@@ -60,7 +29,7 @@ func TestAttackChosenToken(t *testing.T) {
 	t.Parallel()
 	redistest.Each(t, func(t *testing.T, s *redistest.Server) {
 		rdb := s.Client(t)
-		store := redisStore(t, rdb)
+		store := newStore(t, rdb, Options{})
 		m := newManager(t, store, ManagerOptions{OnError: func(error) {}})
 		b := newBrowser(t, m)
 		b.login("alice")
@@ -82,7 +51,7 @@ func TestAttackChosenToken(t *testing.T) {
 				t.Errorf("%.70q gets a cookie", cookie)
 			}
 		}
-		if found := keys(t, rdb, store.o.Prefix); slices.ContainsFunc(found, func(k string) bool { return strings.Contains(k, ":s:") }) {
+		if found := keys(t, s, store.o.Prefix); slices.ContainsFunc(found, func(k string) bool { return strings.Contains(k, ":s:") }) {
 			t.Errorf("there are the keys %q", found)
 		}
 		for _, cookie := range chosen {
@@ -358,7 +327,7 @@ func TestAttackBots(t *testing.T) {
 	t.Parallel()
 	redistest.EachOf(t, []redistest.Topology{redistest.Miniredis, redistest.Standalone}, func(t *testing.T, s *redistest.Server) {
 		rdb := s.Client(t)
-		store := redisStore(t, rdb)
+		store := newStore(t, rdb, Options{})
 		m := newManager(t, store, ManagerOptions{})
 		b := newBrowser(t, m)
 		sent := redistest.Count(t, rdb)
@@ -383,7 +352,7 @@ func TestAttackBots(t *testing.T) {
 		if n := sent.RoundTrips(); n != 0 {
 			t.Errorf("10,000 bots cost %d round trips", n)
 		}
-		if found := keys(t, rdb, store.o.Prefix); len(found) != 0 {
+		if found := keys(t, s, store.o.Prefix); len(found) != 0 {
 			t.Errorf("10,000 bots leave the keys %q", found)
 		}
 	})

@@ -9,9 +9,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
-
-	"github.com/redis/go-redis/v9"
 
 	"github.com/freshet-go/freshet/internal/redistest"
 )
@@ -166,22 +163,11 @@ func body(res *http.Response) string {
 	return string(b)
 }
 
-// redisStore returns a store with keys of its own. Its Timeout is long: a busy machine is not
-// what most tests are about.
-func redisStore(t testing.TB, rdb redis.UniversalClient) *Redis {
-	t.Helper()
-	store, err := New(rdb, &Options{Prefix: redistest.Prefix(t), Timeout: 10 * time.Second})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return store
-}
-
 // onStores runs body on a store in memory and on every topology.
 func onStores(t *testing.T, body func(t *testing.T, store Store)) {
 	t.Helper()
 	t.Run("memory", func(t *testing.T) { body(t, newMemory(t)) })
-	redistest.Each(t, func(t *testing.T, s *redistest.Server) { body(t, redisStore(t, s.Client(t))) })
+	redistest.Each(t, func(t *testing.T, s *redistest.Server) { body(t, newStore(t, s.Client(t), Options{})) })
 }
 
 // errorLog is an OnError that keeps what it is told.

@@ -35,8 +35,8 @@ var errLate = errors.New("the request came too late")
 // the last moment at which the server may have listed. No date of this process matters.
 //
 // Cost: 1 round trip, 1 key, O(log N) of the user's records; 1 more for the first on a
-// server, whose clock has to be learnt. 1 more within a second after a revocation, and 3
-// more if there are too many records.
+// server, whose clock has to be learnt; 1 more within a second after a revocation; 3 more
+// if there are too many records.
 // Atomic: the list, yes. The records that are too many are deleted one by one.
 // Errors: ErrRevoked; ErrCorrupt; ErrUnavailable, and it may have been done; a server
 // error that forbids it; the context's.

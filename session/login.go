@@ -14,8 +14,8 @@ import (
 //
 // It is done when Login returns; only the cookie waits for the response.
 //
-// Cost: 2 round trips; if another user was logged in 4, two of them at the same time; and more if
-// there are sessions beyond MaxPerUser, or requests that are faster.
+// Cost: 2 round trips, or 4 if another user was logged in, 2 of them at the same time; more if there are
+// too many sessions, or requests that are faster.
 //
 // Errors: ErrHeadersSent; ErrRevoked if RevokeAll was called for the user since the request
 // began, in which case the credentials are checked again or refused; ErrUnavailable; ErrUnknownOutcome.

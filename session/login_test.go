@@ -137,7 +137,7 @@ func TestLoginRacesRevokeAll(t *testing.T) {
 		}
 		// In Redis the revocation and the login are compared by spans, which one may have to
 		// outlast the other by a round trip.
-		waitFor(t, func() (ok bool) {
+		eventually(t, "a login is newer than the revocation", func() (ok bool) {
 			two.visit(func(s *Session[cart]) { check(t, s.UpdateNow(t.Context(), putItem("tea"))) })
 			two.visit(func(s *Session[cart]) { ok = s.LoginSince(t.Context(), "alice", time.Time{}) == nil })
 			return ok

@@ -55,8 +55,8 @@ func NewManager[T any](store Store, opts *ManagerOptions) (*Manager[T], error) {
 // has none gets an empty one, with the zero T and no User. That and its reading
 // writes nothing and sets no cookie.
 //
-// Cost: 1 round trip for a visitor with a cookie, 0 for others and when it is loaded; once in TouchEvery another
-// and, if somebody is logged in, a third at the same time.
+// Cost: 1 round trip for a visitor with a cookie, 0 for others; once in TouchEvery 1 more, or
+// 2 at the same time if somebody is logged in.
 //
 // Errors: ErrUnavailable, and what else the store returns. The visitor is unknown
 // then, which is not to say anonymous, and the next call tries again.
@@ -83,7 +83,7 @@ type Info struct {
 
 // List returns the sessions of a user, the one that was used last first.
 //
-// Cost: 2 round trips.
+// Cost: 2 round trips; on a cluster the second is one to each node that has some of them.
 //
 // Errors: errors.ErrUnsupported if the store is no UserIndex; ErrUnavailable.
 func (m *Manager[T]) List(ctx context.Context, user string) ([]Info, error) {
@@ -112,7 +112,7 @@ func (m *Manager[T]) List(ctx context.Context, user string) ([]Info, error) {
 // Revoke ends a session of a user. It does not matter whose request asks for it, so that it is
 // the caller's to know that it may.
 //
-// Cost: 3 round trips, two of them at the same time.
+// Cost: 3 round trips, 2 of them at the same time.
 //
 // Errors: ErrNotFound if the user has no such session; errors.ErrUnsupported if the
 // store is no UserIndex; ErrUnavailable.
@@ -135,7 +135,7 @@ func (m *Manager[T]) Revoke(ctx context.Context, user, handle string) error {
 // with credentials that were read before. Call it after a change of password, with the
 // handle of the session in which that was done, and then Renew that one.
 //
-// Cost: 2 round trips.
+// Cost: 2 round trips; on a cluster the second is one to each node that has some of them.
 //
 // Errors: errors.ErrUnsupported if the store is no UserIndex; ErrUnavailable.
 func (m *Manager[T]) RevokeAll(ctx context.Context, user string, except ...string) error {

@@ -52,7 +52,7 @@ func BenchmarkMiddleware(b *testing.B) {
 	b.Run("session=none", func(b *testing.B) {
 		m := newManager(b, newMemory(b), ManagerOptions{})
 		h := m.Middleware(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok")) }))
-		run(b, h, httptest.NewRequest("GET", "/", nil))
+		measure(b, h, httptest.NewRequest("GET", "/", nil))
 	})
 	for _, c := range []struct {
 		name string
@@ -63,12 +63,12 @@ func BenchmarkMiddleware(b *testing.B) {
 	} {
 		b.Run("session="+c.name, func(b *testing.B) {
 			h, r := reading(b, c.o)
-			run(b, h, r)
+			measure(b, h, r)
 		})
 	}
 }
 
-func run(b *testing.B, h http.Handler, r *http.Request) {
+func measure(b *testing.B, h http.Handler, r *http.Request) {
 	b.ReportAllocs()
 	w := &discard{make(http.Header)}
 	for b.Loop() {

@@ -392,7 +392,7 @@ func TestVary(t *testing.T) {
 }
 
 // The session's context is a context like others.
-func TestContext(t *testing.T) {
+func TestMiddlewareContext(t *testing.T) {
 	t.Parallel()
 	m := newManager(t, newMemory(t), ManagerOptions{})
 	type key struct{}

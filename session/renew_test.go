@@ -48,7 +48,7 @@ func TestRotationInParallel(t *testing.T) {
 		m.o.RenewGrace = time.Minute // which would be longer than RenewEvery
 		b := newBrowser(t, m)
 		b.login("alice")
-		waitFor(t, func() bool { return time.Since(m.mustRenewed(t, b.cookie)) > 2*time.Millisecond })
+		eventually(t, "RenewEvery passes", func() bool { return time.Since(m.mustRenewed(t, b.cookie)) > 2*time.Millisecond })
 		var all, loaded sync.WaitGroup
 		loaded.Add(requests)
 		cookies := make([]string, requests)
@@ -91,16 +91,6 @@ func (m *Manager[T]) mustRenewed(t testing.TB, cookie string) time.Time {
 	h, _, err := parseEnvelope(rec.Data, rec.Deadline)
 	check(t, err)
 	return h.renewed
-}
-
-// waitFor waits until something is the case.
-func waitFor(t testing.TB, ok func() bool) {
-	t.Helper()
-	for end := time.Now().Add(30 * time.Second); !ok(); time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatal("it does not happen")
-		}
-	}
 }
 
 // rotating is a session of alice whose secret is due.

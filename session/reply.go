@@ -4,9 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
-
-	"github.com/redis/go-redis/v9"
 
 	"github.com/freshet-go/freshet/internal/exec"
 )
@@ -55,7 +54,7 @@ func (r *Redis) failed(op string, err error) error {
 	case kind == exec.Unavailable:
 		r.n.unavailable.Add(1)
 		return fmt.Errorf("%w: %s: %w", ErrUnavailable, op, err)
-	case err == errCorrupt, redis.HasErrorPrefix(err, "WRONGTYPE"):
+	case err == errCorrupt, kind == exec.Refused && strings.Contains(err.Error(), "WRONGTYPE "): // in a script it need not come first
 		r.n.corrupt.Add(1)
 		return fmt.Errorf("%w: %s: %w", ErrCorrupt, op, err)
 	}

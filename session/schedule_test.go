@@ -128,8 +128,8 @@ func (s *scheduled) RevokeUser(ctx context.Context, user string, until time.Time
 	return s.Memory.RevokeUser(ctx, user, until, except...)
 }
 
-// history is what happened to one session that several requests use at once.
-type history struct {
+// chronicle is what happened to one session that several requests use at once.
+type chronicle struct {
 	mu     sync.Mutex
 	added  int             // updates that were acknowledged for the handle of the beginning
 	ended  bool            // Destroy, Revoke or RevokeAll has returned for it
@@ -139,15 +139,15 @@ type history struct {
 	ends, renewed int // for a sum of histories
 }
 
-func (h *history) note(f func()) {
+func (h *chronicle) note(f func()) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	f()
 }
 
 // acts are what requests do. Each is given a session of which nothing is known.
-var acts = []func(t *testing.T, h *history, b *browser[cart], m *Manager[cart]){
-	func(_ *testing.T, h *history, b *browser[cart], m *Manager[cart]) { // save
+var acts = []func(t *testing.T, h *chronicle, b *browser[cart], m *Manager[cart]){
+	func(_ *testing.T, h *chronicle, b *browser[cart], m *Manager[cart]) { // save
 		ours := false
 		res := b.with(b.cookie, func(_ http.ResponseWriter, r *http.Request) {
 			if s, err := m.Get(r.Context()); err == nil {
@@ -158,14 +158,14 @@ var acts = []func(t *testing.T, h *history, b *browser[cart], m *Manager[cart]){
 			h.note(func() { h.added++ })
 		}
 	},
-	func(_ *testing.T, h *history, b *browser[cart], m *Manager[cart]) { // save at once
+	func(_ *testing.T, h *chronicle, b *browser[cart], m *Manager[cart]) { // save at once
 		b.with(b.cookie, func(_ http.ResponseWriter, r *http.Request) {
 			if s, err := m.Get(r.Context()); err == nil && s.Handle() == h.handle && s.UpdateNow(r.Context(), addOne) == nil {
 				h.note(func() { h.added++ })
 			}
 		})
 	},
-	func(_ *testing.T, h *history, b *browser[cart], m *Manager[cart]) { // late save
+	func(_ *testing.T, h *chronicle, b *browser[cart], m *Manager[cart]) { // late save
 		var log errorLog
 		m.o.OnError = log.add
 		ours := false
@@ -178,10 +178,10 @@ var acts = []func(t *testing.T, h *history, b *browser[cart], m *Manager[cart]){
 			h.note(func() { h.added++ })
 		}
 	},
-	func(_ *testing.T, _ *history, b *browser[cart], m *Manager[cart]) { // slow reader, which touches
+	func(_ *testing.T, _ *chronicle, b *browser[cart], m *Manager[cart]) { // slow reader, which touches
 		b.with(b.cookie, func(_ http.ResponseWriter, r *http.Request) { _, _ = m.Get(r.Context()) })
 	},
-	func(_ *testing.T, h *history, b *browser[cart], m *Manager[cart]) { // step-up
+	func(_ *testing.T, h *chronicle, b *browser[cart], m *Manager[cart]) { // step-up
 		renewed := false
 		res := b.with(b.cookie, func(_ http.ResponseWriter, r *http.Request) {
 			if s, err := m.Get(r.Context()); err == nil && s.Handle() == h.handle {
@@ -192,7 +192,7 @@ var acts = []func(t *testing.T, h *history, b *browser[cart], m *Manager[cart]){
 			h.note(func() { h.live[c] = true })
 		}
 	},
-	func(_ *testing.T, h *history, b *browser[cart], m *Manager[cart]) { // login again
+	func(_ *testing.T, h *chronicle, b *browser[cart], m *Manager[cart]) { // login again
 		res := b.with(b.cookie, func(_ http.ResponseWriter, r *http.Request) {
 			if s, err := m.Get(r.Context()); err == nil {
 				_ = s.Login(r.Context(), "alice")
@@ -202,7 +202,7 @@ var acts = []func(t *testing.T, h *history, b *browser[cart], m *Manager[cart]){
 			h.note(func() { h.live[c] = true })
 		}
 	},
-	func(t *testing.T, h *history, b *browser[cart], m *Manager[cart]) { // logout
+	func(t *testing.T, h *chronicle, b *browser[cart], m *Manager[cart]) { // logout
 		b.with(b.cookie, func(_ http.ResponseWriter, r *http.Request) {
 			if s, err := m.Get(r.Context()); err == nil && s.Handle() == h.handle {
 				check(t, s.Destroy(r.Context()))
@@ -210,11 +210,11 @@ var acts = []func(t *testing.T, h *history, b *browser[cart], m *Manager[cart]){
 			}
 		})
 	},
-	func(t *testing.T, h *history, _ *browser[cart], m *Manager[cart]) { // sign out everywhere
+	func(t *testing.T, h *chronicle, _ *browser[cart], m *Manager[cart]) { // sign out everywhere
 		check(t, m.RevokeAll(t.Context(), "alice"))
 		h.note(func() { h.ended = true })
 	},
-	func(_ *testing.T, h *history, _ *browser[cart], m *Manager[cart]) { // sign out one
+	func(_ *testing.T, h *chronicle, _ *browser[cart], m *Manager[cart]) { // sign out one
 		if m.Revoke(context.Background(), "alice", h.handle) == nil {
 			h.note(func() { h.ended = true })
 		}
@@ -234,7 +234,7 @@ func TestSchedules(t *testing.T) {
 		schedules = n
 	}
 	seed := rand.Uint64()
-	var sum history
+	var sum chronicle
 	for i := range schedules {
 		if t.Failed() {
 			break
@@ -249,14 +249,14 @@ func TestSchedules(t *testing.T) {
 	}
 }
 
-func schedule(t *testing.T, seed, i uint64, sum *history) {
+func schedule(t *testing.T, seed, i uint64, sum *chronicle) {
 	r := rand.New(rand.NewPCG(seed, i))
 	mem := newMemory(t)
 	o := ManagerOptions{TouchEvery: -1, OnError: func(error) {}}
 	first := newBrowser(t, newManager(t, mem, o))
 	first.login("alice")
 	tok, _ := parseToken(first.cookie)
-	h := &history{live: map[string]bool{first.cookie: true}, handle: tok.handle}
+	h := &chronicle{live: map[string]bool{first.cookie: true}, handle: tok.handle}
 	time.Sleep(time.Second) // the requests begin after that login
 
 	store := &scheduled{Memory: mem, secret: tok.secret, handle: tok.handle}

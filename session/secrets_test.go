@@ -21,10 +21,10 @@ import (
 )
 
 // dump returns all keys with a prefix and all that is stored under them.
-func dump(t *testing.T, rdb redis.UniversalClient, prefix string) string {
+func dump(t *testing.T, s *redistest.Server, rdb redis.UniversalClient, prefix string) string {
 	t.Helper()
 	var b strings.Builder
-	for _, k := range keys(t, rdb, prefix) {
+	for _, k := range keys(t, s, prefix) {
 		v, err := rdb.Dump(t.Context(), k).Result()
 		if err == nil {
 			fmt.Fprintln(&b, k, v)
@@ -54,7 +54,7 @@ func TestNoSecretAnywhere(t *testing.T) {
 		}
 		logger := slog.New(slog.NewJSONHandler(&logged, nil))
 		rdb := s.Client(t)
-		store := redisStore(t, rdb)
+		store := newStore(t, rdb, Options{})
 		o := ManagerOptions{
 			Keys: [][]byte{key('k')}, RenewEvery: time.Millisecond,
 			OnError:      func(err error) { note(err) },
@@ -93,7 +93,7 @@ func TestNoSecretAnywhere(t *testing.T) {
 			}
 			note(m.List(t.Context(), "alice"))
 			note(fmt.Sprintf("%+v", m.Stats()))
-			sensitive.WriteString(dump(t, rdb, store.o.Prefix))
+			sensitive.WriteString(dump(t, s, rdb, store.o.Prefix))
 		}
 		ctx := t.Context()
 		step(func(s *Session[cart]) error { return s.Update(putItem("plaintext of the payload")) })
@@ -108,7 +108,7 @@ func TestNoSecretAnywhere(t *testing.T) {
 		step(func(s *Session[cart]) error { return s.Update(addOne) })
 		rdbGone := s.Client(t)
 		check(t, rdbGone.Close())
-		m2 := newManager(t, redisStore(t, rdbGone), o)
+		m2 := newManager(t, newStore(t, rdbGone, Options{}), o)
 		r := httptest.NewRequest("GET", "/", nil)
 		r.Header.Set("Cookie", "__Host-sid="+b.cookie)
 		m2.Middleware(m2.RequireLogin(0)(http.NotFoundHandler())).ServeHTTP(httptest.NewRecorder(), r)
