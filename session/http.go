@@ -64,6 +64,9 @@ func (v *visit[T]) commit(h http.Header) error {
 	}
 	if err := s.save(v.Context, true); err != nil {
 		s.ended = true
+		if s.state != lost {
+			s.undo(nil) // the client is told so: it must not be saved later with something else
+		}
 		return err
 	}
 	switch s.cookie {

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"context"
 	"net/http"
 	"testing"
 	"testing/synctest"
@@ -51,4 +52,57 @@ func TestWritingHealsTheIndex(t *testing.T) {
 			t.Errorf("Alice's sessions are %v, %v", list, err)
 		}
 	})
+}
+
+// lostReplies does what it is asked to and says that it does not know.
+type lostReplies struct {
+	*Memory
+	lose bool
+}
+
+func (s *lostReplies) Swap(ctx context.Context, handle string, r Record, ttl time.Duration) (Record, error) {
+	rec, err := s.Memory.Swap(ctx, handle, r, ttl)
+	if s.lose && err == nil {
+		s.lose = false
+		return Record{}, ErrUnknownOutcome
+	}
+	return rec, err
+}
+
+// What UpdateNow may have saved together with its own is not saved again with the response.
+func TestUnknownOutcomeIsNotRepeated(t *testing.T) {
+	t.Parallel()
+	store := &lostReplies{Memory: newMemory(t)}
+	m := newManager(t, store, ManagerOptions{})
+	b := newBrowser(t, m)
+	b.login("alice")
+	b.visit(func(s *Session[cart]) {
+		check(t, s.Update(addOne))
+		store.lose = true
+		wantErr(t, "UpdateNow", s.UpdateNow(t.Context(), putItem("tea")), ErrUnknownOutcome)
+	})
+	if _, data := b.look(); data.N != 1 || len(data.Items) != 1 {
+		t.Errorf("the data is %+v", data)
+	}
+}
+
+// What the client was told has failed is not saved by what the handler does later.
+func TestFailedSaveIsNotRepeated(t *testing.T) {
+	t.Parallel()
+	store := &brokenStore{Memory: newMemory(t)}
+	m := newManager(t, store, ManagerOptions{OnError: func(error) {}})
+	b := newBrowser(t, m)
+	b.login("alice")
+	res := b.do(func(w http.ResponseWriter, r *http.Request) {
+		s, err := m.Get(r.Context())
+		check(t, err)
+		check(t, s.Update(addOne))
+		store.swap = ErrUnavailable
+		_, _ = w.Write([]byte("bought"))
+		store.swap = nil
+		check(t, s.UpdateNow(r.Context(), putItem("an attempt")))
+	})
+	if _, data := b.look(); res.StatusCode != 503 || data.N != 0 || len(data.Items) != 1 {
+		t.Errorf("status %d, and the data is %+v", res.StatusCode, data)
+	}
 }

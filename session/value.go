@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"sync"
 	"sync/atomic"
@@ -121,9 +122,11 @@ func (s *Session[T]) Update(fn func(*T) error) error {
 // requests that take something out of the session exactly one finds it there: fn returns an error if
 // it does not, and so does UpdateNow. It also works when the header is out.
 //
-// Cost: as saving after Update, 1 round trip and more; 0 if the data remains the same.
+// Cost: 1 round trip, and 1 more for each time that another request was faster; none if the data remains
+// the same, and a check of revocation as when an Update is saved.
 //
-// Errors: as Update; ErrConflict if others were faster many times in a row; ErrUnavailable; ErrUnknownOutcome.
+// Errors: as Update; ErrConflict if others were faster many times in a row; ErrUnavailable; ErrUnknownOutcome,
+// which goes for what was pending too: it is not saved again.
 func (s *Session[T]) UpdateNow(ctx context.Context, fn func(*T) error) error {
 	s.ops.Lock()
 	defer s.ops.Unlock()
@@ -133,6 +136,9 @@ func (s *Session[T]) UpdateNow(ctx context.Context, fn func(*T) error) error {
 	}
 	err := s.save(ctx, false)
 	if err != nil && s.state != lost {
+		if s.state == live && errors.Is(err, ErrUnknownOutcome) {
+			others = nil // they may have been saved as well
+		}
 		s.undo(others)
 	}
 	return err
