@@ -69,6 +69,12 @@ func (v *visit[T]) commit(h http.Header) error {
 		}
 		return err
 	}
+	s.tell(h)
+	return nil
+}
+
+// tell puts what the client must know into the header.
+func (s *Session[T]) tell(h http.Header) {
 	switch s.cookie {
 	case setCookie:
 		s.m.jar.set(h, &s.tok, time.Until(s.rec.Deadline))
@@ -79,7 +85,6 @@ func (v *visit[T]) commit(h http.Header) error {
 	if !varies(h) {
 		h.Add("Vary", "Cookie")
 	}
-	return nil
 }
 
 // varies reports whether the header says that the response depends on cookies.
@@ -94,7 +99,14 @@ func varies(h http.Header) bool {
 	return false
 }
 
-func (v *visit[T]) replace(w http.ResponseWriter, err error) { v.s.m.fail(w, v.s.r, err) }
+// replace answers with the error, and with the cookie if the session has a new secret already: the old one is
+// worth nothing.
+func (v *visit[T]) replace(w http.ResponseWriter, err error) {
+	v.s.ops.Lock()
+	v.s.tell(w.Header())
+	v.s.ops.Unlock()
+	v.s.m.fail(w, v.s.r, err)
+}
 
 // end saves what was updated after the header had been sent.
 func (s *Session[T]) end() {

@@ -106,3 +106,22 @@ func TestFailedSaveIsNotRepeated(t *testing.T) {
 		t.Errorf("status %d, and the data is %+v", res.StatusCode, data)
 	}
 }
+
+// A secret that has replaced another reaches the client, whatever fails after that.
+func TestCookieInSpiteOfFailedSave(t *testing.T) {
+	t.Parallel()
+	store := &brokenStore{Memory: newMemory(t)}
+	m := newManager(t, store, ManagerOptions{OnError: func(error) {}})
+	b := newBrowser(t, m)
+	b.login("alice")
+	res := b.visit(func(s *Session[cart]) {
+		check(t, s.Renew(t.Context()))
+		check(t, s.Update(addOne))
+		store.swap = ErrUnavailable
+	})
+	store.swap = nil
+	if res.StatusCode != 503 || res.Header.Get("Cache-Control") != "no-store" {
+		t.Errorf("status %d, header %v", res.StatusCode, res.Header)
+	}
+	b.wants("alice")
+}
