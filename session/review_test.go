@@ -125,3 +125,46 @@ func TestCookieInSpiteOfFailedSave(t *testing.T) {
 	}
 	b.wants("alice")
 }
+
+// forgetful is a store whose failover lost a login, and whose record had another since.
+type forgetful struct {
+	*Memory
+	before func()
+}
+
+func (s *forgetful) Swap(ctx context.Context, handle string, r Record, ttl time.Duration) (Record, error) {
+	if f := s.before; f != nil {
+		s.before = nil
+		f()
+	}
+	return s.Memory.Swap(ctx, handle, r, ttl)
+}
+
+// After a failover that lost a login, the session may be another user's by the same number:
+// nothing of the first one's is put on it.
+func TestReplayOntoAnotherUser(t *testing.T) {
+	t.Parallel()
+	mem := newMemory(t)
+	store := &forgetful{Memory: mem}
+	m := newManager(t, store, ManagerOptions{})
+	b := newBrowser(t, m)
+	b.visit(func(s *Session[cart]) { check(t, s.Update(addOne)) })
+	anonymous := b.cookie
+	tok, _ := parseToken(anonymous)
+	snapshot := mem.records[tok.handle].Record
+	b.login("alice")
+	other := newBrowser(t, m)
+	res := b.visit(func(s *Session[cart]) {
+		check(t, s.Update(putItem("alice's secret")))
+		store.before = func() {
+			mem.records[tok.handle].Record = snapshot
+			other.cookie = anonymous
+			other.visit(func(s *Session[cart]) { check(t, s.Update(addOne)) })
+			other.login("bob")
+			other.visit(func(s *Session[cart]) { check(t, s.Update(addOne)) })
+		}
+	})
+	if user, data := other.look(); user != "bob" || len(data.Items) != 0 {
+		t.Errorf("status %d; %s has %+v", res.StatusCode, user, data)
+	}
+}

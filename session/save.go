@@ -203,11 +203,12 @@ func (s *Session[T]) wrote(rec Record, h envelope) {
 // been verified for this login. As long as it is the same one, no secret was put out of use at once, only
 // replaced in the course of RenewEvery, which does not concern requests under way.
 func (s *Session[T]) rebase(rec Record) error {
-	if rec.Login != s.rec.Login {
+	h, rest, err := parseEnvelope(rec.Data, rec.Deadline)
+	// A failover may have lost the login that was verified, and its number may have been given again.
+	if rec.Login != s.rec.Login || err == nil && h.user != s.head.user {
 		s.lose()
 		return ErrNotFound
 	}
-	h, rest, err := parseEnvelope(rec.Data, rec.Deadline)
 	if err == nil {
 		s.payload, err = s.m.payload(s.tok.handle, rec.Data, &h, rest)
 	}
