@@ -158,7 +158,7 @@ func failed(w http.ResponseWriter, _ *http.Request, err error) {
 		status, detail = http.StatusUnauthorized, "The session has ended."
 	case is(ErrConflict):
 		status, detail = http.StatusConflict, "The session is in use by too many requests."
-	case is(ErrUnavailable, ErrUnknownOutcome):
+	case is(ErrUnavailable, ErrUnknownOutcome, context.DeadlineExceeded, context.Canceled):
 		status, detail = http.StatusServiceUnavailable, "The session could not be reached."
 	}
 	body := `{"title":` + strconv.Quote(http.StatusText(status)) + `,"status":` + strconv.Itoa(status) + `,"detail":` + strconv.Quote(detail) + "}"

@@ -66,7 +66,7 @@ type ManagerOptions struct {
 	// not saved: in that case in place of the handler's response. Its error is [ErrLoginRequired]
 	// if RequireLogin wants one, or another of this package, or what a function given to Update returned
 	// when it was called again. Zero: status 401 (ErrLoginRequired, ErrNotFound, ErrRevoked), 409 (ErrConflict),
-	// 503 (ErrUnavailable, ErrUnknownOutcome), 500 (others) and an application/problem+json that does not
+	// 503 (ErrUnavailable, ErrUnknownOutcome, and if the request's time is over), 500 (others) and an application/problem+json that does not
 	// tell the error.
 	ErrorHandler func(http.ResponseWriter, *http.Request, error)
 

@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"net/http"
+	"net/http/httptest"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -166,5 +167,22 @@ func TestReplayOntoAnotherUser(t *testing.T) {
 	})
 	if user, data := other.look(); user != "bob" || len(data.Items) != 0 {
 		t.Errorf("status %d; %s has %+v", res.StatusCode, user, data)
+	}
+}
+
+// A request whose time is over could not reach the session: that is not a mistake of the server's.
+func TestTimeIsOver(t *testing.T) {
+	t.Parallel()
+	for _, err := range []error{context.DeadlineExceeded, context.Canceled} {
+		store := &brokenStore{Memory: newMemory(t), get: err}
+		m := newManager(t, store, ManagerOptions{})
+		tok := newToken()
+		r := httptest.NewRequest("GET", "/", nil)
+		r.Header.Set("Cookie", m.jar.name+"="+tok.cookieValue())
+		w := httptest.NewRecorder()
+		m.Middleware(m.RequireLogin(0)(http.NotFoundHandler())).ServeHTTP(w, r)
+		if w.Code != 503 {
+			t.Errorf("%v: status %d", err, w.Code)
+		}
 	}
 }
