@@ -60,6 +60,9 @@ func (v *visit[T]) commit(h http.Header) error {
 	defer s.ops.Unlock()
 	defer func() { s.sent = true }()
 	if !s.loaded.Load() {
+		if s.asked && !varies(h) { // that it could not be loaded depends on the cookie as well
+			h.Add("Vary", "Cookie")
+		}
 		return nil
 	}
 	if err := s.save(v.Context, true); err != nil {

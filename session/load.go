@@ -27,6 +27,7 @@ func (s *Session[T]) find(ctx context.Context) (reused []owner, err error) {
 	if s.loaded.Load() {
 		return nil, nil
 	}
+	s.asked = true
 	state := empty
 	var candidates [maxCandidates]token
 	tokens := s.m.jar.tokens(candidates[:0], s.r.Header)

@@ -186,3 +186,21 @@ func TestTimeIsOver(t *testing.T) {
 		}
 	}
 }
+
+// A response that depends on whether the session could be read depends on the cookie.
+func TestVaryWhenAway(t *testing.T) {
+	t.Parallel()
+	store := &brokenStore{Memory: newMemory(t), get: ErrUnavailable}
+	m := newManager(t, store, ManagerOptions{})
+	tok := newToken()
+	b := newBrowser(t, m)
+	res := b.with(tok.cookieValue(), func(w http.ResponseWriter, r *http.Request) {
+		if _, err := m.Get(r.Context()); err == nil {
+			t.Error("Get succeeds")
+		}
+		w.WriteHeader(200) // the page without a name
+	})
+	if res.Header.Get("Vary") != "Cookie" {
+		t.Errorf("header %v", res.Header)
+	}
+}

@@ -21,6 +21,7 @@ type Session[T any] struct {
 	ops     sync.Mutex // held by what changes the session, round trips included
 	state   state
 	sent    bool  // the header is out: no cookie can be set
+	asked   bool  // somebody wanted to know it
 	ended   bool  // so is the handler: nothing that is pending will be saved
 	shown   bool  // the request had a token
 	tok     token // what the client has, or will get with cookie
