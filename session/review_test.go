@@ -204,3 +204,19 @@ func TestVaryWhenAway(t *testing.T) {
 		t.Errorf("header %v", res.Header)
 	}
 }
+
+// An Unmarshal that keeps what it is given does no harm: an update in place is saved.
+func TestUnmarshalThatKeeps(t *testing.T) {
+	t.Parallel()
+	m, err := NewManager[[]byte](newMemory(t), &ManagerOptions{
+		Marshal:   func(v any) ([]byte, error) { return *v.(*[]byte), nil },
+		Unmarshal: func(b []byte, v any) error { *v.(*[]byte) = b; return nil },
+	})
+	check(t, err)
+	b := newBrowser(t, m)
+	b.visit(func(s *Session[[]byte]) { check(t, s.Update(func(v *[]byte) error { *v = []byte("tea"); return nil })) })
+	b.visit(func(s *Session[[]byte]) { check(t, s.Update(func(v *[]byte) error { (*v)[0] = 's'; return nil })) })
+	if _, data := b.look(); string(data) != "sea" {
+		t.Errorf("the data is %q", data)
+	}
+}

@@ -29,7 +29,7 @@ func (s *Session[T]) apply(fn func(*T) error) error {
 
 // replay changes the payload and the data with fn.
 func (s *Session[T]) replay(fn func(*T) error) error {
-	v, err := s.m.value(s.payload)
+	v, err := s.m.value(bytes.Clone(s.payload)) // fn may change what an Unmarshal has kept of it
 	if err != nil {
 		return err
 	}
