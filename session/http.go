@@ -37,10 +37,14 @@ func (v *visit[T]) String() string { return fmt.Sprintf("%v.WithSession", v.Cont
 // Whatever is to be saved is saved before the first byte of the response, which is what the first
 // Write, ReadFrom, Flush or Hijack sends, or WriteHeader with a status that is not informational. If that fails,
 // ErrorHandler responds instead, and what the handler writes is dropped. If the handler
-// panics nothing is saved. A response that depends on the session says Vary: Cookie, and one that sets the cookie
+// panics nothing is saved. Inside of itself it does nothing. A response that depends on the session says Vary: Cookie, and one that sets the cookie
 // Cache-Control: no-store.
 func (m *Manager[T]) Middleware(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if v, ok := r.Context().Value(m).(*visit[T]); ok && slices.Equal(r.Header["Cookie"], v.s.r.Header["Cookie"]) {
+			next.ServeHTTP(w, r) // it is inside of the Middleware already
+			return
+		}
 		v := &visit[T]{Context: r.Context()}
 		v.w.ResponseWriter, v.w.session = w, v
 		v.s.m, v.s.began = m, time.Now()

@@ -220,3 +220,29 @@ func TestUnmarshalThatKeeps(t *testing.T) {
 		t.Errorf("the data is %q", data)
 	}
 }
+
+// Around a handler that is inside of the middleware twice there is one session.
+func TestMiddlewareTwice(t *testing.T) {
+	t.Parallel()
+	m := newManager(t, newMemory(t), ManagerOptions{})
+	outer := func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			s, err := m.Get(r.Context())
+			check(t, err)
+			check(t, s.Update(putItem("outer")))
+			next.ServeHTTP(w, r)
+		})
+	}
+	h := m.Middleware(outer(m.Middleware(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		s, err := m.Get(r.Context())
+		check(t, err)
+		check(t, s.Update(putItem("inner")))
+	}))))
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, httptest.NewRequest("GET", "/", nil))
+	b := newBrowser(t, m)
+	b.keep(w.Result())
+	if _, data := b.look(); len(data.Items) != 2 {
+		t.Errorf("the data is %+v", data)
+	}
+}
