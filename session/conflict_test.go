@@ -201,8 +201,8 @@ func TestGoroutinesOfOneRequest(t *testing.T) {
 	}
 }
 
-// An update that cannot be made on what another request has saved is not saved, nor is half of
-// those that were made with it.
+// An update that cannot be made on what another request has saved is not saved, nor is
+// half of those that were made with it.
 func TestReplayFails(t *testing.T) {
 	t.Parallel()
 	m := newManager(t, newMemory(t), ManagerOptions{})

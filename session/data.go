@@ -80,7 +80,8 @@ func (h *envelope) appendTo(b []byte, deadline time.Time) []byte {
 	return append(b, h.device...)
 }
 
-// parseEnvelope decodes the envelope of b, which may be any bytes, and returns what follows.
+// parseEnvelope decodes the envelope of b, which may be any bytes, and returns what
+// follows.
 func parseEnvelope(b []byte, deadline time.Time) (h envelope, payload []byte, err error) {
 	if len(b) < envelopeSize || b[0] != dataFormat || b[1]&^(flagPrevious|flagUsed|flagSealed) != 0 {
 		return h, nil, errMalformed

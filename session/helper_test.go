@@ -7,7 +7,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"os"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -22,15 +21,14 @@ import (
 // isLong reports whether tests may take more than a few seconds.
 func isLong() bool { return os.Getenv("FRESHET_LONG") != "" }
 
-// quick is those of the topologies whose servers start in no time, and all of them
-// if FRESHET_LONG is set.
-func quick(on ...redistest.Topology) []redistest.Topology {
+// some is one topology of each kind, and all of them if FRESHET_LONG is set: for tests
+// that wait for a Timeout on each.
+func some() []redistest.Topology {
+	on := []redistest.Topology{redistest.Miniredis, redistest.Standalone, redistest.Cluster}
 	if isLong() {
-		return on
+		on = append(on, redistest.RESP2, redistest.Sentinel)
 	}
-	return slices.DeleteFunc(on, func(topology redistest.Topology) bool {
-		return topology == redistest.Sentinel || topology == redistest.Cluster
-	})
+	return on
 }
 
 // newStore returns a store. Its Timeout is long unless the test sets it: a busy machine

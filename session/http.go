@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// visit is a request on its way through the handler: its context, its response, and its session.
-// They are one allocation.
+// visit is a request on its way through the handler: its context, its response, and its
+// session. They are one allocation.
 type visit[T any] struct {
 	context.Context // of the request that came
 	w               writer
@@ -31,14 +31,15 @@ func (v *visit[T]) Value(key any) any {
 // String says what it is, and not what is in it: the request's cookie, for example.
 func (v *visit[T]) String() string { return fmt.Sprintf("%v.WithSession", v.Context) }
 
-// Middleware gives the requests that next handles their sessions, for [Manager.Get] with the request's
-// context. A request that does not ask for its session costs nothing.
+// Middleware gives the requests that next handles their sessions, for [Manager.Get] with
+// the request's context. A request that does not ask for its session costs nothing.
 //
-// Whatever is to be saved is saved before the first byte of the response, which is what the first
-// Write, ReadFrom, Flush or Hijack sends, or WriteHeader with a status that is not informational. If that fails,
-// ErrorHandler responds instead, and what the handler writes is dropped. If the handler
-// panics nothing is saved. Inside of itself it does nothing. A response that depends on the session says Vary: Cookie, and one that sets the cookie
-// Cache-Control: no-store.
+// Whatever is to be saved is saved before the first byte of the response, which is what
+// the first Write, ReadFrom, Flush or Hijack sends, or WriteHeader with a status that is
+// not informational. If that fails, ErrorHandler responds instead, and what the handler
+// writes is dropped. If the handler panics nothing is saved. Inside of itself it does
+// nothing. A response that depends on the session says Vary: Cookie, and one that sets the
+// cookie Cache-Control: no-store.
 func (m *Manager[T]) Middleware(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if v, ok := r.Context().Value(m).(*visit[T]); ok && slices.Equal(r.Header["Cookie"], v.s.r.Header["Cookie"]) {
@@ -128,8 +129,9 @@ func (s *Session[T]) end() {
 	}
 }
 
-// RequireLogin passes on the requests of users who have logged in, within the given time if that is
-// not zero. Others, and those of whom it cannot be known, are answered by ErrorHandler. It must be inside of Middleware.
+// RequireLogin passes on the requests of users who have logged in, within the given time
+// if that is not zero. Others, and those of whom it cannot be known, are answered by
+// ErrorHandler. It must be inside of Middleware.
 func (m *Manager[T]) RequireLogin(within time.Duration) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

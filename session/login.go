@@ -7,27 +7,30 @@ import (
 	"time"
 )
 
-// Login makes the session that of user, whose credentials have been checked with
-// what was read since the request began. The session gets a new secret and the old one is worth
-// nothing from then on; the data is kept, and Idle and Lifetime begin anew. If another user was logged in, that
-// session ends, and a new one begins without data. Call it also when a user shows their credentials again.
+// Login makes the session that of user, whose credentials have been checked with what was
+// read since the request began. The session gets a new secret and the old one is worth
+// nothing from then on; the data is kept, and Idle and Lifetime begin anew. If another
+// user was logged in, that session ends, and a new one begins without data. Call it also
+// when a user shows their credentials again.
 //
 // It is done when Login returns; only the cookie waits for the response.
 //
-// Cost: 2 round trips, or 4 if another user was logged in, 2 of them at the same time; more if there are
-// too many sessions, or requests that are faster.
+// Cost: 2 round trips, or 4 if another user was logged in, 2 of them at the same time;
+// more if there are too many sessions, or requests that are faster.
 //
-// Errors: ErrHeadersSent; ErrRevoked if RevokeAll was called for the user since the request
-// began, in which case the credentials are checked again or refused; ErrUnavailable; ErrUnknownOutcome.
-// After an error nobody is logged in by this session, and after all but ErrHeadersSent the session may have ended.
+// Errors: ErrHeadersSent; ErrRevoked if RevokeAll was called for the user since the
+// request began, in which case the credentials are checked again or refused;
+// ErrUnavailable; ErrUnknownOutcome. After an error nobody is logged in by this session,
+// and after all but ErrHeadersSent the session may have ended.
 func (s *Session[T]) Login(ctx context.Context, user string) error {
 	return s.LoginSince(ctx, user, s.began)
 }
 
-// LoginSince is Login with credentials of which the first was read at t, or
-// later: for logins of several steps, where t is when the first of them began. A t that was kept in the
-// session and read on another machine is as good as their clocks. The zero t is when the session was created,
-// and good whatever the clocks: so is a t that lies in the future.
+// LoginSince is Login with credentials of which the first was read at t, or later: for
+// logins of several steps. The zero t is when the request began that made this session,
+// which all processes agree on: it is the choice if the steps leave their traces in the
+// session. Any other t is as good as the clocks between which it was passed; one that
+// lies in the future is taken for the zero one.
 //
 // Cost: as Login, 2 round trips or 4.
 //
@@ -119,14 +122,15 @@ func (s *Session[T]) renew(ctx context.Context, edit edit) error {
 	return err
 }
 
-// Renew gives the session a new secret, and the old one is worth nothing from then on. Call it when
-// the session's rights have changed without a Login. It saves what is pending. User, data and
-// Lifetime stay as they are. There is nothing to do for a visitor without a session.
+// Renew gives the session a new secret, and the old one is worth nothing from then on.
+// Call it when the session's rights have changed without a Login. It saves what is
+// pending. User, data and Lifetime stay as they are. There is nothing to do for a visitor
+// without a session.
 //
 // Cost: 1 round trip, and 1 more for each time that another request was faster.
 //
-// Errors: ErrHeadersSent; ErrNotFound if the session has ended; ErrConflict; ErrUnavailable; ErrUnknownOutcome, after which the client may have
-// lost the session.
+// Errors: ErrHeadersSent; ErrNotFound if the session has ended; ErrConflict;
+// ErrUnavailable; ErrUnknownOutcome, after which the client may have lost the session.
 func (s *Session[T]) Renew(ctx context.Context) error {
 	s.ops.Lock()
 	defer s.ops.Unlock()
@@ -146,8 +150,9 @@ func (s *Session[T]) Renew(ctx context.Context) error {
 }
 
 // Destroy ends the session: a logout. What other requests do with it from then on has no
-// effect, and what is pending is dropped. The cookie is removed if the header is not out yet; it is of no use to
-// anybody. If the session has ended already there is nothing to do.
+// effect, and what is pending is dropped. The cookie is removed if the header is not out
+// yet; it is of no use to anybody. If the session has ended already there is nothing to
+// do.
 //
 // Cost: 2 round trips at the same time if somebody was logged in, 1 otherwise.
 //

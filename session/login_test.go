@@ -91,8 +91,8 @@ func TestLoginRefuses(t *testing.T) {
 	b.wants(strings.Repeat("u", maxUser))
 }
 
-// Attack 5: a login whose credentials were read before RevokeAll does not survive it, whether it
-// has one step or two.
+// Attack 5: a login whose credentials were read before RevokeAll does not survive it,
+// whether it has one step or two.
 func TestLoginRacesRevokeAll(t *testing.T) {
 	t.Parallel()
 	onStores(t, func(t *testing.T, store Store) {
@@ -135,8 +135,8 @@ func TestLoginRacesRevokeAll(t *testing.T) {
 				wantErr(t, "LoginSince the beginning", s.LoginSince(t.Context(), "alice", since), ErrRevoked)
 			})
 		}
-		// In Redis the revocation and the login are compared by spans, which one may have to
-		// outlast the other by a round trip.
+		// In Redis the revocation and the login are compared by spans, which one may have
+		// to outlast the other by a round trip.
 		eventually(t, "a login is newer than the revocation", func() (ok bool) {
 			two.visit(func(s *Session[cart]) { check(t, s.UpdateNow(t.Context(), putItem("tea"))) })
 			two.visit(func(s *Session[cart]) { ok = s.LoginSince(t.Context(), "alice", time.Time{}) == nil })
@@ -191,8 +191,8 @@ func TestIndexHeals(t *testing.T) {
 	})
 }
 
-// Attack 5: between record and index: a login that dies there leaves nothing that anybody could
-// use.
+// Attack 5: between record and index: a login that dies there leaves nothing that anybody
+// could use.
 func TestLoginWithoutIndex(t *testing.T) {
 	t.Parallel()
 	for _, down := range []error{nil, ErrUnavailable} {
@@ -336,14 +336,13 @@ func TestExpiry(t *testing.T) {
 		idle, busy := newBrowser(t, m), newBrowser(t, m)
 		idle.login("alice")
 		busy.login("alice")
-		began := time.Now()
 		time.Sleep(29*time.Minute + 59*time.Second)
 		idle.wants("alice")
 		time.Sleep(30*time.Minute + time.Second)
 		idle.wants("")
 		// Attack 9: use keeps it alive, until the deadline.
 		busy.login("alice")
-		began = time.Now()
+		began := time.Now()
 		for time.Since(began) < 23*time.Hour+45*time.Minute {
 			time.Sleep(15 * time.Minute)
 			busy.wants("alice")
@@ -367,7 +366,8 @@ func TestExpiry(t *testing.T) {
 	})
 }
 
-// A request that only reads writes nothing within TouchEvery; a stream that reloads is no use.
+// A request that only reads writes nothing within TouchEvery; a stream that reloads is no
+// use.
 func TestTouchEvery(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		mem := newMemory(t)

@@ -19,8 +19,8 @@ import (
 // done once, and whoever cannot know it is told so.
 func TestLostReplies(t *testing.T) {
 	t.Parallel()
-	create1, get := requestsOf(createSource), redistest.Command("get")
-	either := func(request []byte) bool { return create1(request) || get(request) }
+	create1, get, peek := requestsOf(createSource), redistest.Command("get"), requestsOf(peekSource)
+	either := func(request []byte) bool { return create1(request) || get(request) || peek(request) }
 	type state struct {
 		r         *Redis // behind the proxy
 		direct    *Redis
@@ -88,7 +88,7 @@ func TestLostReplies(t *testing.T) {
 		return err
 	}
 	unlink := redistest.Command("unlink")
-	redistest.Each(t, func(t *testing.T, s *redistest.Server) {
+	redistest.EachOf(t, some(), func(t *testing.T, s *redistest.Server) {
 		knowsScripts(t, s)
 		for _, test := range []struct {
 			name  string
@@ -174,6 +174,33 @@ func (h *interfering) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 
 func (h *interfering) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
 	return next
+}
+
+// dying makes the process crash instead of sending a command.
+type dying struct{ command string }
+
+func (d dying) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (d dying) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		if cmd.Name() != d.command {
+			return next(ctx, cmd)
+		}
+		cmd.SetErr(errCrashed)
+		return errCrashed
+	}
+}
+
+func (d dying) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(ctx context.Context, cmds []redis.Cmder) error {
+		if cmds[0].Name() != d.command {
+			return next(ctx, cmds)
+		}
+		for _, cmd := range cmds {
+			cmd.SetErr(errCrashed)
+		}
+		return errCrashed
+	}
 }
 
 func isScript(cmd redis.Cmder) bool { return strings.HasPrefix(cmd.Name(), "evalsha") }

@@ -21,9 +21,9 @@ type Manager[T any] struct {
 	n     managerCounters
 }
 
-// NewManager returns a manager of the sessions in store. What a T needs to be encoded is up
-// to [ManagerOptions.Marshal]; its zero value is what a new visitor has. Managers with one
-// store share their sessions if they have the same T and options.
+// NewManager returns a manager of the sessions in store. What a T needs to be encoded is
+// up to [ManagerOptions.Marshal]; its zero value is what a new visitor has. Managers with
+// one store share their sessions if they have the same T and options.
 func NewManager[T any](store Store, opts *ManagerOptions) (*Manager[T], error) {
 	if store == nil {
 		return nil, errors.New("session: the store is nil")
@@ -55,8 +55,8 @@ func NewManager[T any](store Store, opts *ManagerOptions) (*Manager[T], error) {
 // has none gets an empty one, with the zero T and no User. That and its reading
 // writes nothing and sets no cookie.
 //
-// Cost: 1 round trip for a visitor with a cookie, 0 for others; once in TouchEvery 1 more, or
-// 2 at the same time if somebody is logged in.
+// Cost: 1 round trip for a visitor with a cookie, 0 for others; once in TouchEvery 1 more,
+// or 2 at the same time if somebody is logged in.
 //
 // Errors: ErrUnavailable, and what else the store returns. The visitor is unknown
 // then, which is not to say anonymous, and the next call tries again.
@@ -109,8 +109,8 @@ func (m *Manager[T]) List(ctx context.Context, user string) ([]Info, error) {
 	return list, nil
 }
 
-// Revoke ends a session of a user. It does not matter whose request asks for it, so that it is
-// the caller's to know that it may.
+// Revoke ends a session of a user. It does not matter whose request asks for it, so that
+// it is the caller's to know that it may.
 //
 // Cost: 3 round trips, 2 of them at the same time.
 //
@@ -131,9 +131,9 @@ func (m *Manager[T]) Revoke(ctx context.Context, user, handle string) error {
 	return m.remove(ctx, user, handle)
 }
 
-// RevokeAll ends the sessions of a user, except for some, and those that a Login is about to make
-// with credentials that were read before. Call it after a change of password, with the
-// handle of the session in which that was done, and then Renew that one.
+// RevokeAll ends the sessions of a user, except for some, and those that a Login is about
+// to make with credentials that were read before. Call it after a change of password, with
+// the handle of the session in which that was done, and then Renew that one.
 //
 // Cost: 2 round trips; on a cluster the second is one to each node that has some of them.
 //
@@ -150,9 +150,10 @@ func noIndex(op string) error {
 	return fmt.Errorf("session: %s: the store is no UserIndex: %w", op, errors.ErrUnsupported)
 }
 
-// remove deletes a record and, if it is a user's, takes it from the index at the same time.
-// If only one of both succeeds the other's remainder is harmless: an indexed handle without
-// record is passed over and trimmed, and a record without entry gets one when it is used.
+// remove deletes a record and, if it is a user's, takes it from the index at the same
+// time. If only one of both succeeds the other's remainder is harmless: an indexed handle
+// without record is passed over and trimmed, and a record without entry gets one when it
+// is used.
 func (m *Manager[T]) remove(ctx context.Context, user, handle string) error {
 	if m.index == nil || user == "" {
 		return m.store.Delete(ctx, handle)
@@ -186,8 +187,8 @@ func (m *Manager[T]) encode(handle string, h *envelope, deadline time.Time, payl
 	return m.seal.seal(h.appendTo(b, deadline), handle, payload)
 }
 
-// payload returns the encoded data of a record. It is all or nothing: with keys a payload that is not
-// encrypted is refused, or whoever can write to the store could do without.
+// payload returns the encoded data of a record. It is all or nothing: with keys a payload
+// that is not encrypted is refused, or whoever can write to the store could do without.
 func (m *Manager[T]) payload(handle string, data []byte, h *envelope, rest []byte) ([]byte, error) {
 	switch {
 	case h.has(flagSealed) != (m.seal != nil):

@@ -9,8 +9,9 @@ import (
 	"github.com/freshet-go/freshet/internal/redistest"
 )
 
-// TestManagerCosts counts the round trips of what the Cost: lines describe, in their order, and
-// compares. Every line must have its count. On a cluster some cost one for each node.
+// TestManagerCosts counts the round trips of what the Cost: lines describe, in their
+// order, and compares. Every line must have its count. On a cluster some cost one for each
+// node.
 func TestManagerCosts(t *testing.T) {
 	t.Parallel()
 	redistest.EachOf(t, []redistest.Topology{redistest.Miniredis, redistest.Standalone}, func(t *testing.T, s *redistest.Server) {
@@ -20,7 +21,8 @@ func TestManagerCosts(t *testing.T) {
 		m := newManager(t, store, ManagerOptions{OnError: func(error) {}}) // of old secrets
 		b := newBrowser(t, m)
 		ctx := context.Background()
-		// in counts what f does in a request with the cookie, without the request's own loading.
+		// in counts what f does in a request with the cookie, without the request's own
+		// loading.
 		in := func(m *Manager[cart], cookie string, f func(s *Session[cart]) error) (n int) {
 			b := newBrowser(t, m)
 			b.with(cookie, func(w http.ResponseWriter, r *http.Request) {
@@ -125,7 +127,8 @@ func TestManagerCosts(t *testing.T) {
 			b.login("alice")
 			sent.Reset()
 		}
-		// Scripts and clocks that are not known yet cost a round trip more, once on each server.
+		// Scripts and clocks that are not known yet cost a round trip more, once on each
+		// server.
 		for range 2 {
 			for _, user := range []string{"alice", "bob", "carol", "dave", "erin", "frank"} {
 				b.login(user)

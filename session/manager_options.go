@@ -19,8 +19,9 @@ type ManagerOptions struct {
 	// TouchEvery sooner. Zero: 30 minutes. Negative: off, so that only Lifetime ends it.
 	Idle time.Duration
 
-	// Lifetime is how long a session lives at most, however much it is used, since it
-	// was created or, if that was later, since the last Login. At most 400 days. Zero: 24 hours.
+	// Lifetime is how long a session lives at most, however much it is used, since it was
+	// created or, if that was later, since the last Login. At most 400 days. Zero: 24
+	// hours.
 	Lifetime time.Duration
 
 	// TouchEvery is how often the use of a session is noted in the store. The request
@@ -35,22 +36,22 @@ type ManagerOptions struct {
 	// OnReuse. Zero or negative: only Login and Renew change the secret.
 	RenewEvery time.Duration
 
-	// RenewGrace is how long the secret before is good after the new one of
-	// RenewEvery has been used, for requests that were under way. Whoever has the old
-	// one can get the new one meanwhile. A client that does not show the new one may
-	// use the old one for Idle. At most Idle and RenewEvery. Zero: 30 seconds, or what these
-	// allow. Negative: none.
+	// RenewGrace is how long the secret before is good after the new one of RenewEvery has
+	// been used, for requests that were under way. Whoever has the old one can get the new
+	// one meanwhile. A client that does not show the new one may use the old one for Idle.
+	// At most Idle and RenewEvery. Zero: 30 seconds, or what these allow. Negative: none.
 	RenewGrace time.Duration
 
-	// MaxPerUser is how many sessions a user may have; a Login beyond that ends those
-	// that would expire first. It needs a store that is a [UserIndex]. Zero or negative: any number.
+	// MaxPerUser is how many sessions a user may have; a Login beyond that ends those that
+	// would expire first. It needs a store that is a [UserIndex]. Zero or negative: any
+	// number.
 	MaxPerUser int
 
-	// Keys encrypt what the store keeps of the data, with AES-256-GCM, and protect
-	// data, user and secret against changes. Each has 32 random bytes. The first encrypts
-	// and all decrypt: a new key is added behind the first on all machines, and then moved to
-	// the front. Sessions that were stored without keys are lost with the first. Zero: none.
-	// Set it where others can read Redis or its dumps.
+	// Keys encrypt what the store keeps of the data, with AES-256-GCM, and protect data,
+	// user and secret against changes. Each has 32 random bytes. The first encrypts and
+	// all decrypt: a new key is added behind the first on all machines, and then moved to
+	// the front. Sessions that were stored without keys are lost with the first. Zero:
+	// none. Set it where others can read Redis or its dumps.
 	Keys [][]byte
 
 	// Marshal and Unmarshal encode the data. Both or none are set. Zero: msgpack.
@@ -58,28 +59,30 @@ type ManagerOptions struct {
 	Marshal   func(any) ([]byte, error)
 	Unmarshal func([]byte, any) error
 
-	// Device describes the client that logs in, for [Manager.List]. Of what it returns the first
-	// 255 bytes are kept. Zero: the User-Agent. Change it to add, say, the address.
+	// Device describes the client that logs in, for [Manager.List]. Of what it returns the
+	// first 255 bytes are kept. Zero: the User-Agent. Change it to add, say, the address.
 	Device func(*http.Request) string
 
-	// ErrorHandler answers a request whose session could not be read by [Manager.RequireLogin], or
-	// not saved: in that case in place of the handler's response. Its error is [ErrLoginRequired]
-	// if RequireLogin wants one, or another of this package, or what a function given to Update returned
-	// when it was called again. Zero: status 401 (ErrLoginRequired, ErrNotFound, ErrRevoked), 409 (ErrConflict),
-	// 503 (ErrUnavailable, ErrUnknownOutcome, and if the request's time is over), 500 (others) and an application/problem+json that does not
-	// tell the error.
+	// ErrorHandler answers a request whose session could not be read by
+	// [Manager.RequireLogin], or not saved: in that case in place of the handler's
+	// response. Its error is [ErrLoginRequired] if RequireLogin wants one, or another of
+	// this package, or what a function given to Update returned when it was called again.
+	// Zero: status 401 (ErrLoginRequired, ErrNotFound, ErrRevoked), 409 (ErrConflict), 503
+	// (ErrUnavailable, ErrUnknownOutcome, and if the request's time is over), 500 (others)
+	// and an application/problem+json that does not tell the error.
 	ErrorHandler func(http.ResponseWriter, *http.Request, error)
 
-	// OnReuse is told when a secret is used that RenewEvery replaced, and whose grace
-	// is over: the cookie was stolen, before or after that. The request has no session, but the
-	// other holder still has; to end it, call [Manager.Revoke] or
-	// [Manager.RevokeAll]. Zero: only counted.
+	// OnReuse is told when a secret is used that RenewEvery replaced, and whose grace is
+	// over: the cookie was stolen, before or after that. The request has no session, but
+	// the other holder still has; to end it, call [Manager.Revoke] or [Manager.RevokeAll].
+	// Zero: only counted.
 	OnReuse func(ctx context.Context, user, handle string)
 
 	// OnError is told what nobody receives otherwise: records that cannot be decoded,
-	// secrets that are wrong, and failures to note the use of a session, to renew it in the course of RenewEvery,
-	// to end sessions beyond MaxPerUser, and to save an Update that came after the header was sent. It may be
-	// called by several goroutines at once and must not block. Zero: these are only counted.
+	// [ErrWrongSecret], and failures to note the use of a session, to renew it in the
+	// course of RenewEvery, and to save an Update that came after the header was sent. It
+	// may be called by several goroutines at once and must not block. Zero: these are only
+	// counted.
 	OnError func(error)
 }
 

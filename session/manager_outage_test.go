@@ -242,7 +242,8 @@ func TestTouchFails(t *testing.T) {
 	}
 }
 
-// A new session whose creation may or may not have happened is made again, under another name.
+// A new session whose creation may or may not have happened is made again, under another
+// name.
 func TestCreateUnknown(t *testing.T) {
 	t.Parallel()
 	redistest.EachOf(t, []redistest.Topology{redistest.Miniredis, redistest.Standalone}, func(t *testing.T, s *redistest.Server) {

@@ -162,7 +162,8 @@ func TestMiddlewarePanic(t *testing.T) {
 	})
 }
 
-// A session that cannot be saved: ErrorHandler responds, once, and the cookie stays as it is.
+// A session that cannot be saved: ErrorHandler responds, once, and the cookie stays as it
+// is.
 func TestCommitFails(t *testing.T) {
 	t.Parallel()
 	onVersions(t, func(t *testing.T, version int) {

@@ -142,8 +142,8 @@ func TestRotation(t *testing.T) {
 	})
 }
 
-// Attack 8: a response that was lost logs nobody out, also when the client is idle for longer than
-// the grace, and is no reuse.
+// Attack 8: a response that was lost logs nobody out, also when the client is idle for
+// longer than the grace, and is no reuse.
 func TestRotationLostResponse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, reused := rotating(t, ManagerOptions{})

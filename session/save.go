@@ -8,8 +8,9 @@ import (
 	"time"
 )
 
-// maxTries bounds how often a write is tried that other processes overtake; those of one process
-// wait in line. With ten of them one write in a thousand times a thousand needs more.
+// maxTries bounds how often a write is tried that other processes overtake; those of one
+// process wait in line. With ten of them one write in a thousand times a thousand needs
+// more.
 const maxTries = 128
 
 // apply calls fn on a copy of the data, and makes that the data if fn succeeds.
@@ -70,8 +71,9 @@ func (s *Session[T]) undo(kept []func(*T) error) {
 
 func (s *Session[T]) dirty() bool { return len(s.pending) > 0 && !bytes.Equal(s.payload, s.stored) }
 
-// save writes what is pending, and what RenewEvery asks for. When the response is under way, it does so even if the client
-// is gone and ctx with it: the store's Timeout bounds it.
+// save writes what is pending, and what RenewEvery asks for. When the response is under
+// way, it does so even if the client is gone and ctx with it: the store's Timeout bounds
+// it.
 func (s *Session[T]) save(ctx context.Context, responding bool) error {
 	dirty := s.dirty()
 	if !dirty && !s.rotate && !s.confirm {
@@ -118,11 +120,12 @@ func (s *Session[T]) write(ctx context.Context, dirty bool) error {
 	return err
 }
 
-// An edit changes a record before it is written, or reports that there is nothing to write.
+// An edit changes a record before it is written, or reports that there is nothing to
+// write.
 type edit func(*envelope, *Record, time.Time) bool
 
-// swap writes the record with the pending updates and what edit changes in it. Whenever another request
-// was faster it begins anew with what is there then.
+// swap writes the record with the pending updates and what edit changes in it. Whenever
+// another request was faster it begins anew with what is there then.
 func (s *Session[T]) swap(ctx context.Context, edit edit) error {
 	for try := 1; ; try++ {
 		now := time.Now()
@@ -199,9 +202,10 @@ func (s *Session[T]) wrote(rec Record, h envelope) {
 	s.publish(s.Data())
 }
 
-// rebase puts the pending updates on what another request has stored. The request's secret has
-// been verified for this login. As long as it is the same one, no secret was put out of use at once, only
-// replaced in the course of RenewEvery, which does not concern requests under way.
+// rebase puts the pending updates on what another request has stored. The request's secret
+// has been verified for this login. As long as it is the same one, no secret was put out
+// of use at once, only replaced in the course of RenewEvery, which does not concern
+// requests under way.
 func (s *Session[T]) rebase(rec Record) error {
 	h, rest, err := parseEnvelope(rec.Data, rec.Deadline)
 	// A failover may have lost the login that was verified, and its number may have been given again.
@@ -240,7 +244,8 @@ func (s *Session[T]) rebase(rec Record) error {
 func (s *Session[T]) create(ctx context.Context, user string) error {
 	for try := 1; ; try++ {
 		now, t := time.Now(), newToken()
-		h := envelope{hash: t.secret.digest(), created: now, login: now, renewed: now, checked: now, user: user, device: s.m.device(s.r)}
+		// Created before anything that the request has read: see LoginSince.
+		h := envelope{hash: t.secret.digest(), created: s.began, login: now, renewed: now, checked: now, user: user, device: s.m.device(s.r)}
 		rec := Record{Login: 1, Deadline: now.Add(s.m.o.Lifetime)}
 		rec.Data = s.m.encode(t.handle, &h, rec.Deadline, s.payload)
 		rec, err := s.m.store.Create(ctx, t.handle, rec, s.m.o.Idle)

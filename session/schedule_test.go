@@ -145,8 +145,8 @@ func (h *chronicle) note(f func()) {
 	f()
 }
 
-// acts are what requests do. Each is given a session of which nothing is known.
-var acts = []func(t *testing.T, h *chronicle, b *browser[cart], m *Manager[cart]){
+// visits are what requests do. Each is given a session of which nothing is known.
+var visits = []func(t *testing.T, h *chronicle, b *browser[cart], m *Manager[cart]){
 	func(_ *testing.T, h *chronicle, b *browser[cart], m *Manager[cart]) { // save
 		ours := false
 		res := b.with(b.cookie, func(_ http.ResponseWriter, r *http.Request) {
@@ -221,8 +221,8 @@ var acts = []func(t *testing.T, h *chronicle, b *browser[cart], m *Manager[cart]
 	},
 }
 
-// Attack 4: whatever requests do to one session, in whatever order: what has ended stays so,
-// no acknowledged update is lost, of all secrets one is good, and the others change
+// Attack 4: whatever requests do to one session, in whatever order: what has ended stays
+// so, no acknowledged update is lost, of all secrets one is good, and the others change
 // nothing, not even when the session ends.
 func TestSchedules(t *testing.T) {
 	t.Parallel()
@@ -263,14 +263,14 @@ func schedule(t *testing.T, seed, i uint64, sum *chronicle) {
 	var all sync.WaitGroup
 	var did []int
 	for range 2 + r.IntN(5) {
-		act := r.IntN(3 * len(acts))
-		if act >= len(acts) {
-			act %= len(acts) - 3 // most do not end the session
+		act := r.IntN(3 * len(visits))
+		if act >= len(visits) {
+			act %= len(visits) - 3 // most do not end the session
 		}
 		did = append(did, act)
 		b := newBrowser(t, newManager(t, store, o))
 		b.cookie = first.cookie
-		all.Go(func() { acts[act](t, h, b, b.m) })
+		all.Go(func() { visits[act](t, h, b, b.m) })
 	}
 	done := make(chan struct{})
 	go func() {

@@ -39,8 +39,8 @@ func dump(t *testing.T, s *redistest.Server, rdb redis.UniversalClient, prefix s
 	return b.String()
 }
 
-// Attack 15: no secret, token or key is in a log, an error, a key or a stored value, in any
-// of the forms in which it could be used.
+// Attack 15: no secret, token or key is in a log, an error, a key or a stored value, in
+// any of the forms in which it could be used.
 func TestNoSecretAnywhere(t *testing.T) {
 	t.Parallel()
 	redistest.EachOf(t, []redistest.Topology{redistest.Miniredis, redistest.Standalone, redistest.Cluster}, func(t *testing.T, s *redistest.Server) {

@@ -9,9 +9,10 @@ import (
 // maxWait bounds how long a writer waits for its turn; then it tries without.
 const maxWait = time.Second
 
-// turns puts in line those in this process who write to one session and were overtaken. What they would do
-// to each other by trying all at once grows with the square of their number, and some would never
-// succeed; in line each needs a try or two, against the other processes alone.
+// turns puts in line those in this process who write to one session and were overtaken.
+// What they would do to each other by trying all at once grows with the square of their
+// number, and some would never succeed; in line each needs a try or two, against the other
+// processes alone.
 type turns struct {
 	mu sync.Mutex
 	of map[string]*line

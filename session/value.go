@@ -9,9 +9,10 @@ import (
 	"time"
 )
 
-// Session is the session of one request, from [Manager.Get]. Its methods may be called by several
-// goroutines at once; those that are handed a function call it while no other method
-// changes the session, so that function must not call one of these, but may call Data, User and Handle.
+// Session is the session of one request, from [Manager.Get]. Its methods may be called by
+// several goroutines at once; those that are handed a function call it while no other
+// method changes the session, so that function must not call one of these, but may call
+// Data, User and Handle.
 type Session[T any] struct {
 	m      *Manager[T]
 	r      *http.Request
@@ -58,8 +59,8 @@ const (
 	clearCookie
 )
 
-// Data returns the data, with this request's updates. What it points to must not be changed; an
-// Update does not change it either, but makes a new one.
+// Data returns the data, with this request's updates. What it points to must not be
+// changed; an Update does not change it either, but makes a new one.
 func (s *Session[T]) Data() T {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -94,14 +95,15 @@ func (s *Session[T]) loginAge() (time.Duration, bool) {
 	return time.Since(s.login), s.user != ""
 }
 
-// Update changes the data with fn; it is saved with the response, before the first byte of that,
-// or when the handler returns if that comes later. If another request has changed the session meanwhile, fn is
-// called again, for what is there then: the changes of both are kept. So fn must depend on its
-// argument alone and have no other effect. If it returns an error, nothing is changed.
+// Update changes the data with fn; it is saved with the response, before the first byte of
+// that, or when the handler returns if that comes later. If another request has changed
+// the session meanwhile, fn is called again, for what is there then: the changes of both
+// are kept. So fn must depend on its argument alone and have no other effect. If it
+// returns an error, nothing is changed.
 //
-// Nothing is written if the data remains the same. A visitor without a session gets
-// one, with a cookie. If saving fails, ErrorHandler responds in place of the handler, or OnError is
-// told if the header is out already.
+// Nothing is written if the data remains the same. A visitor without a session gets one,
+// with a cookie. If saving fails, ErrorHandler responds in place of the handler, or
+// OnError is told if the header is out already.
 //
 // Cost: 0 round trips; saving costs 1, and 1 more for each time that another
 // request was faster. Once in TouchEvery, if somebody is logged in, another one looks for
@@ -120,14 +122,15 @@ func (s *Session[T]) Update(fn func(*T) error) error {
 }
 
 // UpdateNow is Update, but saves at once, together with what is pending. Of several
-// requests that take something out of the session exactly one finds it there: fn returns an error if
-// it does not, and so does UpdateNow. It also works when the header is out.
+// requests that take something out of the session exactly one finds it there: fn returns
+// an error if it does not, and so does UpdateNow. It also works when the header is out.
 //
 // Cost: 1 round trip, and 1 more for each time that another request was faster; none if the data remains
 // the same, and a check of revocation as when an Update is saved.
 //
-// Errors: as Update; ErrConflict if others were faster many times in a row; ErrUnavailable; ErrUnknownOutcome,
-// which goes for what was pending too: it is not saved again.
+// Errors: as Update; ErrConflict if others were faster many times in a row;
+// ErrUnavailable; ErrUnknownOutcome, which goes for what was pending too: it is not saved
+// again.
 func (s *Session[T]) UpdateNow(ctx context.Context, fn func(*T) error) error {
 	s.ops.Lock()
 	defer s.ops.Unlock()
@@ -145,14 +148,14 @@ func (s *Session[T]) UpdateNow(ctx context.Context, fn func(*T) error) error {
 	return err
 }
 
-// Reload loads the session anew, with the updates that are pending. It is for streams and other long
-// requests: is the session still there? It is no use of the session: that
+// Reload loads the session anew, with the updates that are pending. It is for streams and
+// other long requests: is the session still there? It is no use of the session: that
 // expires Idle after the last request, or what UpdateNow saved.
 //
 // Cost: 1 round trip, 0 if there is no session.
 //
-// Errors: ErrNotFound if it has ended, or its secret was replaced: by Login or Renew, or some time ago by
-// RenewEvery; ErrUnavailable.
+// Errors: ErrNotFound if it has ended, or its secret was replaced: by Login or Renew, or
+// some time ago by RenewEvery; ErrUnavailable.
 func (s *Session[T]) Reload(ctx context.Context) error {
 	s.ops.Lock()
 	defer s.ops.Unlock()

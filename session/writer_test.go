@@ -207,7 +207,7 @@ func responses(t *testing.T) map[string]struct {
 		}, ok(200, content)},
 		"io.Copy":      {func(w http.ResponseWriter, _ *http.Request) { _, _ = io.Copy(w, strings.NewReader(content)) }, ok(200, content)},
 		"ServeContent": {func(w http.ResponseWriter, r *http.Request) { http.ServeFile(w, r, name) }, ok(200, content)},
-		"http.Error":   {func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "gone", 410) }, ok(410, "gone\n")},
+		"http.Error":   {func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "gone", http.StatusGone) }, ok(410, "gone\n")},
 	}
 }
 
