@@ -38,7 +38,8 @@ func (v *visit[T]) String() string { return fmt.Sprintf("%v.WithSession", v.Cont
 // the first Write, ReadFrom, Flush or Hijack sends, or WriteHeader with a status that is
 // not informational. If that fails, ErrorHandler responds instead, and what the handler
 // writes is dropped. If the handler panics nothing is saved. Inside of itself it does
-// nothing. A response that depends on the session says Vary: Cookie, and one that sets the
+// nothing. Who takes the connection over with Hijack writes the response's header too,
+// and has to send the Set-Cookie that is in it then. A response that depends on the session says Vary: Cookie, and one that sets the
 // cookie Cache-Control: no-store.
 func (m *Manager[T]) Middleware(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

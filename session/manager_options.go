@@ -50,8 +50,9 @@ type ManagerOptions struct {
 	// Keys encrypt what the store keeps of the data, with AES-256-GCM, and protect data,
 	// user and secret against changes. Each has 32 random bytes. The first encrypts and
 	// all decrypt: a new key is added behind the first on all machines, and then moved to
-	// the front. Sessions that were stored without keys are lost with the first. Zero:
-	// none. Set it where others can read Redis or its dumps.
+	// the front; the old one is removed a Lifetime later. Sessions that were stored without
+	// keys are lost with the first. Who can write to Redis can still delete a record, or put
+	// back what it was before, its secret included. Zero: none. Set it where others can read Redis or its dumps.
 	Keys [][]byte
 
 	// Marshal and Unmarshal encode the data. Both or none are set. Zero: msgpack.
@@ -72,8 +73,9 @@ type ManagerOptions struct {
 	// and an application/problem+json that does not tell the error.
 	ErrorHandler func(http.ResponseWriter, *http.Request, error)
 
-	// OnReuse is told when a secret is used that RenewEvery replaced, and whose grace is
-	// over: the cookie was stolen, before or after that. The request has no session, but
+	// OnReuse is told when the secret is used that RenewEvery replaced last, and whose
+	// grace is over: the cookie was stolen, before or after that. One that is older is
+	// an [ErrWrongSecret] as any other. The request has no session, but
 	// the other holder still has; to end it, call [Manager.Revoke] or [Manager.RevokeAll].
 	// Zero: only counted.
 	OnReuse func(ctx context.Context, user, handle string)
@@ -81,8 +83,8 @@ type ManagerOptions struct {
 	// OnError is told what nobody receives otherwise: records that cannot be decoded,
 	// [ErrWrongSecret], and failures to note the use of a session, to renew it in the
 	// course of RenewEvery, and to save an Update that came after the header was sent. It
-	// may be called by several goroutines at once and must not block. Zero: these are only
-	// counted.
+	// may be called by several goroutines at once and must not block. Zero: nobody; the
+	// first two are counted.
 	OnError func(error)
 }
 

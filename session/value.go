@@ -11,8 +11,8 @@ import (
 
 // Session is the session of one request, from [Manager.Get]. Its methods may be called by
 // several goroutines at once; those that are handed a function call it while no other
-// method changes the session, so that function must not call one of these, but may call
-// Data, User and Handle.
+// method changes the session, so that function must neither call one of these nor write
+// to the response, which would wait for itself, but may call Data, User and Handle.
 type Session[T any] struct {
 	m      *Manager[T]
 	r      *http.Request
