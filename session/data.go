@@ -18,14 +18,15 @@ import (
 //	               the one moment that means the same to processes whose clocks differ
 //	42      8      login: as created if nobody is logged in
 //	50      8      renewed: when the secret was made
-//	58      56     if flagPrevious: hash of the secret before, until when it is good, and
+//	58      8      checked: when the user's revocation was last looked for
+//	66      56     if flagPrevious: hash of the secret before, until when it is good, and
 //	               the nonce that leads from it to this one
 //	        2+n    user
 //	        1+n    device
 //	        rest   payload: empty for the zero value, encrypted if flagSealed
 const (
 	dataFormat   = 1
-	envelopeSize = 58
+	envelopeSize = 66
 
 	flagPrevious = 1 << 0 // there is a previous secret
 	flagUsed     = 1 << 1 // the secret has been used, so that the previous one's grace runs
@@ -50,6 +51,7 @@ type envelope struct {
 	flags                   byte
 	hash                    digest
 	created, login, renewed time.Time
+	checked                 time.Time
 	previous                digest    // if flagPrevious
 	until                   time.Time // of previous
 	nonce                   nonce     // leads from previous to hash
@@ -66,6 +68,7 @@ func (h *envelope) appendTo(b []byte, deadline time.Time) []byte {
 	b = appendTime(b, h.created, deadline)
 	b = appendTime(b, h.login, deadline)
 	b = appendTime(b, h.renewed, deadline)
+	b = appendTime(b, h.checked, deadline)
 	if h.has(flagPrevious) {
 		b = append(b, h.previous[:]...)
 		b = appendTime(b, h.until, deadline)
@@ -93,6 +96,7 @@ func parseEnvelope(b []byte, deadline time.Time) (h envelope, payload []byte, er
 		return deadline.Add(-time.Duration(ms) * time.Millisecond)
 	}
 	h.created, h.login, h.renewed = moment(b[34:]), moment(b[42:]), moment(b[50:])
+	h.checked = moment(b[58:])
 	b = b[envelopeSize:]
 	if h.has(flagPrevious) {
 		const size = len(h.previous) + 8 + len(h.nonce)

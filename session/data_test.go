@@ -18,14 +18,14 @@ var (
 func someEnvelope() envelope {
 	return envelope{
 		flags: flagPrevious | flagUsed, hash: digest{4}, previous: digest{5}, nonce: nonce{6},
-		created: moment, login: moment.Add(time.Minute), renewed: moment.Add(time.Hour), until: moment.Add(2 * time.Hour),
+		created: moment, login: moment.Add(time.Minute), renewed: moment.Add(time.Hour), checked: moment.Add(time.Second), until: moment.Add(2 * time.Hour),
 		user: "ольга", device: []byte("Firefox"),
 	}
 }
 
 func TestEnvelope(t *testing.T) {
 	t.Parallel()
-	rotated, anonymous, full := someEnvelope(), envelope{hash: digest{1}, created: moment, login: moment, renewed: moment}, someEnvelope()
+	rotated, anonymous, full := someEnvelope(), envelope{hash: digest{1}, created: moment, login: moment, renewed: moment, checked: moment}, someEnvelope()
 	full.user, full.device = strings.Repeat("u", maxUser), bytes.Repeat([]byte("d"), maxDevice)
 	for _, want := range []envelope{anonymous, rotated, full} {
 		for _, payload := range []string{"", "payload"} {

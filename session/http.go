@@ -37,10 +37,16 @@ func (v *visit[T]) String() string { return fmt.Sprintf("%v.WithSession", v.Cont
 // Whatever is to be saved is saved before the first byte of the response, which is what
 // the first Write, ReadFrom, Flush or Hijack sends, or WriteHeader with a status that is
 // not informational. If that fails, ErrorHandler responds instead, and what the handler
-// writes is dropped. If the handler panics nothing is saved. A response that depends on
-// the session says Vary: Cookie, and one that sets the cookie Cache-Control: no-store.
+// writes is dropped. If the handler panics nothing is saved. Inside of itself it does
+// nothing. Who takes the connection over with Hijack writes the response's header too,
+// and has to send the Set-Cookie that is in it then. A response that depends on the session says Vary: Cookie, and one that sets the
+// cookie Cache-Control: no-store.
 func (m *Manager[T]) Middleware(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if v, ok := r.Context().Value(m).(*visit[T]); ok && slices.Equal(r.Header["Cookie"], v.s.r.Header["Cookie"]) {
+			next.ServeHTTP(w, r) // it is inside of the Middleware already
+			return
+		}
 		v := &visit[T]{Context: r.Context()}
 		v.w.ResponseWriter, v.w.session = w, v
 		v.s.m, v.s.began = m, time.Now()
@@ -60,12 +66,24 @@ func (v *visit[T]) commit(h http.Header) error {
 	defer s.ops.Unlock()
 	defer func() { s.sent = true }()
 	if !s.loaded.Load() {
+		if s.asked && !varies(h) { // that it could not be loaded depends on the cookie as well
+			h.Add("Vary", "Cookie")
+		}
 		return nil
 	}
 	if err := s.save(v.Context, true); err != nil {
 		s.ended = true
+		if s.state != lost {
+			s.undo(nil) // the client is told so: it must not be saved later with something else
+		}
 		return err
 	}
+	s.tell(h)
+	return nil
+}
+
+// tell puts what the client must know into the header.
+func (s *Session[T]) tell(h http.Header) {
 	switch s.cookie {
 	case setCookie:
 		s.m.jar.set(h, &s.tok, time.Until(s.rec.Deadline))
@@ -76,7 +94,6 @@ func (v *visit[T]) commit(h http.Header) error {
 	if !varies(h) {
 		h.Add("Vary", "Cookie")
 	}
-	return nil
 }
 
 // varies reports whether the header says that the response depends on cookies.
@@ -91,7 +108,14 @@ func varies(h http.Header) bool {
 	return false
 }
 
-func (v *visit[T]) replace(w http.ResponseWriter, err error) { v.s.m.fail(w, v.s.r, err) }
+// replace answers with the error, and with the cookie if the session has a new secret already: the old one is
+// worth nothing.
+func (v *visit[T]) replace(w http.ResponseWriter, err error) {
+	v.s.ops.Lock()
+	v.s.tell(w.Header())
+	v.s.ops.Unlock()
+	v.s.m.fail(w, v.s.r, err)
+}
 
 // end saves what was updated after the header had been sent.
 func (s *Session[T]) end() {
@@ -144,7 +168,7 @@ func failed(w http.ResponseWriter, _ *http.Request, err error) {
 		status, detail = http.StatusUnauthorized, "The session has ended."
 	case is(ErrConflict):
 		status, detail = http.StatusConflict, "The session is in use by too many requests."
-	case is(ErrUnavailable, ErrUnknownOutcome):
+	case is(ErrUnavailable, ErrUnknownOutcome, context.DeadlineExceeded, context.Canceled):
 		status, detail = http.StatusServiceUnavailable, "The session could not be reached."
 	}
 	body := fmt.Sprintf(`{"title":%q,"status":%d,"detail":%q}`, http.StatusText(status), status, detail)

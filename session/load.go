@@ -27,6 +27,7 @@ func (s *Session[T]) find(ctx context.Context) (reused []owner, err error) {
 	if s.loaded.Load() {
 		return nil, nil
 	}
+	s.asked = true
 	state := empty
 	var candidates [maxCandidates]token
 	tokens := s.m.jar.tokens(candidates[:0], s.r.Header)
@@ -93,7 +94,7 @@ func (s *Session[T]) try(ctx context.Context, t *token) (state, *owner, error) {
 		return empty, nil, nil
 	}
 	s.tok, s.rec, s.head, s.stored, s.payload = *t, rec, h, payload, payload
-	if max(now.Sub(rec.Seen), 0) >= m.o.TouchEvery && !m.touch(ctx, t.handle, rec, h.user) {
+	if max(now.Sub(rec.Seen), 0) >= m.o.TouchEvery && !m.touch(ctx, t.handle, rec, &s.head) {
 		s.lose()
 		return lost, nil, nil
 	}
@@ -103,8 +104,9 @@ func (s *Session[T]) try(ctx context.Context, t *token) (state, *owner, error) {
 }
 
 // touch notes that a session is used, and reports whether it is still there and may be.
-func (m *Manager[T]) touch(ctx context.Context, handle string, rec Record, user string) bool {
+func (m *Manager[T]) touch(ctx context.Context, handle string, rec Record, h *envelope) bool {
 	m.n.touched.Add(1)
+	user, now := h.user, time.Now()
 	listed := m.index != nil && user != ""
 	touch := func() error { return m.store.Touch(ctx, handle, rec, m.o.Idle) }
 	var err, checkErr error
@@ -128,6 +130,9 @@ func (m *Manager[T]) touch(ctx context.Context, handle string, rec Record, user 
 	// The session was there a moment ago, which is enough to go on.
 	m.report(err)
 	m.report(checkErr)
+	if checkErr == nil {
+		h.checked = now
+	}
 	return true
 }
 

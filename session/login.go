@@ -20,8 +20,9 @@ import (
 //
 // Errors: ErrHeadersSent; ErrRevoked if RevokeAll was called for the user since the
 // request began, in which case the credentials are checked again or refused;
-// ErrUnavailable; ErrUnknownOutcome. After an error nobody is logged in by this session,
-// and after all but ErrHeadersSent the session may have ended.
+// ErrUnavailable; ErrUnknownOutcome. After an error nobody is newly logged in by this
+// session; who was before may still be. After all but ErrHeadersSent the session may have
+// ended.
 func (s *Session[T]) Login(ctx context.Context, user string) error {
 	return s.LoginSince(ctx, user, s.began)
 }
@@ -82,7 +83,7 @@ func (s *Session[T]) become(ctx context.Context, user string) error {
 		pending = nil
 	case s.state == live:
 		err := s.renew(ctx, func(h *envelope, r *Record, now time.Time) bool {
-			h.user, h.login, h.device = user, now, s.m.device(s.r)
+			h.user, h.login, h.checked, h.device = user, now, now, s.m.device(s.r)
 			r.Deadline = now.Add(s.m.o.Lifetime)
 			return true
 		})

@@ -22,8 +22,12 @@ type Manager[T any] struct {
 }
 
 // NewManager returns a manager of the sessions in store. What a T needs to be encoded is
-// up to [ManagerOptions.Marshal]; its zero value is what a new visitor has. Managers with
-// one store share their sessions if they have the same T and options.
+// up to [ManagerOptions.Marshal]; its zero value is what a new visitor has.
+//
+// Managers with one store share their sessions and users, whatever their cookies are
+// called: who has logged in at one can show the same token to another, and is that user
+// there. They must have the same T and options. Managers whose users are not the same, such
+// as customers and staff, need stores with different [Options.Prefix].
 func NewManager[T any](store Store, opts *ManagerOptions) (*Manager[T], error) {
 	if store == nil {
 		return nil, errors.New("session: the store is nil")
@@ -133,7 +137,8 @@ func (m *Manager[T]) Revoke(ctx context.Context, user, handle string) error {
 
 // RevokeAll ends the sessions of a user, except for some, and those that a Login is about
 // to make with credentials that were read before. Call it after a change of password, with
-// the handle of the session in which that was done, and then Renew that one.
+// the handle of the session in which that was done, and then Renew that one. A Login in the
+// same request would be refused: it began before.
 //
 // Cost: 2 round trips; on a cluster the second is one to each node that has some of them.
 //

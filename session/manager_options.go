@@ -26,7 +26,8 @@ type ManagerOptions struct {
 
 	// TouchEvery is how often the use of a session is noted in the store. The request
 	// that does so costs one round trip more, and finds out whether the user's
-	// sessions have been revoked even if the index of them was lost. Shorter than
+	// sessions have been revoked even if the index of them was lost; saving data does as
+	// well, as often. Shorter than
 	// Idle. Zero: a tenth of Idle, at most a minute. Negative: at every request.
 	TouchEvery time.Duration
 
@@ -49,8 +50,9 @@ type ManagerOptions struct {
 	// Keys encrypt what the store keeps of the data, with AES-256-GCM, and protect data,
 	// user and secret against changes. Each has 32 random bytes. The first encrypts and
 	// all decrypt: a new key is added behind the first on all machines, and then moved to
-	// the front. Sessions that were stored without keys are lost with the first. Zero:
-	// none. Set it where others can read Redis or its dumps.
+	// the front; the old one is removed a Lifetime later. Sessions that were stored without
+	// keys are lost with the first. Who can write to Redis can still delete a record, or put
+	// back what it was before, its secret included. Zero: none. Set it where others can read Redis or its dumps.
 	Keys [][]byte
 
 	// Marshal and Unmarshal encode the data. Both or none are set. Zero: msgpack.
@@ -67,12 +69,13 @@ type ManagerOptions struct {
 	// response. Its error is [ErrLoginRequired] if RequireLogin wants one, or another of
 	// this package, or what a function given to Update returned when it was called again.
 	// Zero: status 401 (ErrLoginRequired, ErrNotFound, ErrRevoked), 409 (ErrConflict), 503
-	// (ErrUnavailable, ErrUnknownOutcome), 500 (others) and an application/problem+json
-	// that does not tell the error.
+	// (ErrUnavailable, ErrUnknownOutcome, and if the request's time is over), 500 (others)
+	// and an application/problem+json that does not tell the error.
 	ErrorHandler func(http.ResponseWriter, *http.Request, error)
 
-	// OnReuse is told when a secret is used that RenewEvery replaced, and whose grace is
-	// over: the cookie was stolen, before or after that. The request has no session, but
+	// OnReuse is told when the secret is used that RenewEvery replaced last, and whose
+	// grace is over: the cookie was stolen, before or after that. One that is older is
+	// an [ErrWrongSecret] as any other. The request has no session, but
 	// the other holder still has; to end it, call [Manager.Revoke] or [Manager.RevokeAll].
 	// Zero: only counted.
 	OnReuse func(ctx context.Context, user, handle string)
@@ -80,8 +83,8 @@ type ManagerOptions struct {
 	// OnError is told what nobody receives otherwise: records that cannot be decoded,
 	// [ErrWrongSecret], and failures to note the use of a session, to renew it in the
 	// course of RenewEvery, and to save an Update that came after the header was sent. It
-	// may be called by several goroutines at once and must not block. Zero: these are only
-	// counted.
+	// may be called by several goroutines at once and must not block. Zero: nobody; the
+	// first two are counted.
 	OnError func(error)
 }
 

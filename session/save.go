@@ -30,7 +30,7 @@ func (s *Session[T]) apply(fn func(*T) error) error {
 
 // replay changes the payload and the data with fn.
 func (s *Session[T]) replay(fn func(*T) error) error {
-	v, err := s.m.value(s.payload)
+	v, err := s.m.value(bytes.Clone(s.payload)) // fn may change what an Unmarshal has kept of it
 	if err != nil {
 		return err
 	}
@@ -134,11 +134,15 @@ func (s *Session[T]) swap(ctx context.Context, edit edit) error {
 			s.pending = nil
 			return nil
 		}
+		check := s.m.checkDue(&h, now)
+		if check {
+			h.checked = now
+		}
 		rec.Data = s.m.encode(s.tok.handle, &h, rec.Deadline, s.payload)
 		if rec.Deadline.Equal(s.rec.Deadline) {
 			rec.Deadline = time.Time{} // the stored one is the more exact
 		}
-		stored, err := s.m.store.Swap(ctx, s.tok.handle, rec, s.m.o.Idle)
+		stored, err := s.m.put(ctx, s.tok.handle, rec, h.user, s.rec.Deadline, check)
 		switch {
 		case err == nil:
 			s.m.n.saved.Add(1)
@@ -163,6 +167,34 @@ func (s *Session[T]) swap(ctx context.Context, edit edit) error {
 	}
 }
 
+// checkDue reports whether a write has to look for a revocation. A write moves Seen too, so that a session
+// which is written to again and again would never be touched.
+func (m *Manager[T]) checkDue(h *envelope, now time.Time) bool {
+	every := m.o.TouchEvery // 0: every request has looked already
+	return m.index != nil && h.user != "" && every > 0 && now.Sub(h.checked) >= every
+}
+
+// put swaps the record, and if check is set looks for a revocation of the user at the same time.
+func (m *Manager[T]) put(ctx context.Context, handle string, rec Record, user string, deadline time.Time, check bool) (stored Record, err error) {
+	if !check {
+		return m.store.Swap(ctx, handle, rec, m.o.Idle)
+	}
+	err, checkErr := both(
+		func() (err error) { stored, err = m.store.Swap(ctx, handle, rec, m.o.Idle); return err },
+		func() error { return m.index.CheckUser(ctx, user, handle, deadline) },
+	)
+	switch {
+	case errors.Is(checkErr, ErrRevoked):
+		m.report(m.remove(ctx, user, handle))
+		return Record{}, ErrNotFound
+	case errors.Is(err, ErrNotFound): // and now it may be listed again
+		m.report(m.index.RemoveUser(ctx, user, handle))
+	default:
+		m.report(checkErr)
+	}
+	return stored, err
+}
+
 // wrote is after a write.
 func (s *Session[T]) wrote(rec Record, h envelope) {
 	s.rec, s.head, s.stored = rec, h, s.payload
@@ -175,11 +207,12 @@ func (s *Session[T]) wrote(rec Record, h envelope) {
 // of use at once, only replaced in the course of RenewEvery, which does not concern
 // requests under way.
 func (s *Session[T]) rebase(rec Record) error {
-	if rec.Login != s.rec.Login {
+	h, rest, err := parseEnvelope(rec.Data, rec.Deadline)
+	// A failover may have lost the login that was verified, and its number may have been given again.
+	if rec.Login != s.rec.Login || err == nil && h.user != s.head.user {
 		s.lose()
 		return ErrNotFound
 	}
-	h, rest, err := parseEnvelope(rec.Data, rec.Deadline)
 	if err == nil {
 		s.payload, err = s.m.payload(s.tok.handle, rec.Data, &h, rest)
 	}
@@ -212,7 +245,7 @@ func (s *Session[T]) create(ctx context.Context, user string) error {
 	for try := 1; ; try++ {
 		now, t := time.Now(), newToken()
 		// Created before anything that the request has read: see LoginSince.
-		h := envelope{hash: t.secret.digest(), created: s.began, login: now, renewed: now, user: user, device: s.m.device(s.r)}
+		h := envelope{hash: t.secret.digest(), created: s.began, login: now, renewed: now, checked: now, user: user, device: s.m.device(s.r)}
 		rec := Record{Login: 1, Deadline: now.Add(s.m.o.Lifetime)}
 		rec.Data = s.m.encode(t.handle, &h, rec.Deadline, s.payload)
 		rec, err := s.m.store.Create(ctx, t.handle, rec, s.m.o.Idle)

@@ -140,7 +140,8 @@ type UserIndex interface {
 
 	// CheckUser reports with ErrRevoked that a record is to be deleted, because a
 	// RevokeUser that did not except it took effect after its login. It is to be called
-	// with every Touch, at the same time: then a session that escaped RevokeUser, because
+	// with every Touch, at the same time, and as often with a Swap, after which no Touch is
+	// due: then a session that escaped RevokeUser, because
 	// the process died that was deleting records, or because the list was lost,
 	// ends no later than it is touched next.
 	//

@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"sync"
 	"sync/atomic"
@@ -10,8 +11,8 @@ import (
 
 // Session is the session of one request, from [Manager.Get]. Its methods may be called by
 // several goroutines at once; those that are handed a function call it while no other
-// method changes the session, so that function must not call one of these, but may call
-// Data, User and Handle.
+// method changes the session, so that function must neither call one of these nor write
+// to the response, which would wait for itself, but may call Data, User and Handle.
 type Session[T any] struct {
 	m      *Manager[T]
 	r      *http.Request
@@ -21,6 +22,7 @@ type Session[T any] struct {
 	ops     sync.Mutex // held by what changes the session, round trips included
 	state   state
 	sent    bool  // the header is out: no cookie can be set
+	asked   bool  // somebody wanted to know it
 	ended   bool  // so is the handler: nothing that is pending will be saved
 	shown   bool  // the request had a token
 	tok     token // what the client has, or will get with cookie
@@ -104,7 +106,8 @@ func (s *Session[T]) loginAge() (time.Duration, bool) {
 // OnError is told if the header is out already.
 //
 // Cost: 0 round trips; saving costs 1, and 1 more for each time that another
-// request was faster.
+// request was faster. Once in TouchEvery, if somebody is logged in, another one looks for
+// a revocation at the same time.
 //
 // Errors: ErrNotFound if the session has ended since it was loaded, or the cookie's
 // secret was wrong; ErrHeadersSent if it would need a cookie and the header is out, or
@@ -122,10 +125,12 @@ func (s *Session[T]) Update(fn func(*T) error) error {
 // requests that take something out of the session exactly one finds it there: fn returns
 // an error if it does not, and so does UpdateNow. It also works when the header is out.
 //
-// Cost: 1 round trip, and 1 more for each time that another request was faster.
+// Cost: 1 round trip, and 1 more for each time that another request was faster; none if the data remains
+// the same, and a check of revocation as when an Update is saved.
 //
 // Errors: as Update; ErrConflict if others were faster many times in a row;
-// ErrUnavailable; ErrUnknownOutcome.
+// ErrUnavailable; ErrUnknownOutcome, which goes for what was pending too: it is not saved
+// again.
 func (s *Session[T]) UpdateNow(ctx context.Context, fn func(*T) error) error {
 	s.ops.Lock()
 	defer s.ops.Unlock()
@@ -135,6 +140,9 @@ func (s *Session[T]) UpdateNow(ctx context.Context, fn func(*T) error) error {
 	}
 	err := s.save(ctx, false)
 	if err != nil && s.state != lost {
+		if s.state == live && errors.Is(err, ErrUnknownOutcome) {
+			others = nil // they may have been saved as well
+		}
 		s.undo(others)
 	}
 	return err
