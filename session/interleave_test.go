@@ -14,16 +14,14 @@ import (
 // history is what the actors of one interleaving have done to one session. They act one
 // at a time, so that it needs no lock.
 type history struct {
-	t       *testing.T
-	handle  string
-	user    string
-	dead    string // what has ended the session, once that has been acknowledged
-	saved   []string
-	writes  uint64 // swaps acknowledged
-	login   uint64 // the latest that was acknowledged
-	touched int
-	refused int
-	script  []string
+	t      *testing.T
+	handle string
+	user   string
+	dead   string // what has ended the session, once that has been acknowledged
+	saved  []string
+	writes uint64 // swaps acknowledged
+	login  uint64 // the latest that was acknowledged
+	script []string
 }
 
 func (h *history) note(format string, args ...any) {

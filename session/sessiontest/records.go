@@ -105,7 +105,7 @@ var recordCases = []testCase{
 		r = s.swap(h, r, hour)
 		s.holds("after a Swap of another login with a deadline", r, 4, 3, "x", second)
 		s.holds("what Get returned then", s.get(h), 4, 3, "x", second)
-		r.Login, r.Deadline = 4, time.Now().Add(300*time.Millisecond)
+		r.Login, r.Deadline = 4, time.Now().Add(50*time.Millisecond)
 		s.swap(h, r, hour)
 		s.vanishes(h, "after a Swap to an earlier deadline")
 	}},
@@ -126,11 +126,16 @@ var recordCases = []testCase{
 		s.vanishes(h, "after a Touch with a ttl of 100 ms")
 	}},
 	{"TouchOtherLogin", "Touch of another login than the stored one is refused with ErrConflict, and does not keep the record.", func(s *suite) {
-		h := handle()
-		r := s.create(h, fresh("data"), 300*time.Millisecond)
+		const ttl = 200 * time.Millisecond
+		h, began := handle(), time.Now()
+		r := s.create(h, fresh("data"), ttl)
 		for _, login := range []uint64{0, 2, 1 << 63} {
 			r.Login = login
-			s.wants(fmt.Sprintf("Touch of login %d", login), s.Touch(s.Context(), h, r, hour), session.ErrConflict)
+			err := s.Touch(s.Context(), h, r, hour)
+			if time.Since(began) >= ttl && errors.Is(err, session.ErrNotFound) {
+				break // a slow machine
+			}
+			s.wants(fmt.Sprintf("Touch of login %d", login), err, session.ErrConflict)
 		}
 		s.vanishes(h, "after Touches that were refused")
 	}},
@@ -166,13 +171,13 @@ var recordCases = []testCase{
 	}},
 	{"LongTTL", "However long a ttl is, the record expires with its deadline.", func(s *suite) {
 		h := handle()
-		r := session.Record{Deadline: time.Now().Add(300 * time.Millisecond)}
+		r := session.Record{Deadline: time.Now().Add(100 * time.Millisecond)}
 		s.create(h, r, 1<<63-1)
 		s.vanishes(h, "after its deadline")
 	}},
 	{"Deadline", "No Swap and no Touch keeps a record beyond its deadline.", func(s *suite) {
 		h := handle()
-		r := s.create(h, session.Record{Login: 1, Deadline: time.Now().Add(500 * time.Millisecond)}, hour)
+		r := s.create(h, session.Record{Login: 1, Deadline: time.Now().Add(200 * time.Millisecond)}, hour)
 		for began := time.Now(); ; {
 			var err error
 			if r, err = s.Swap(s.Context(), h, r, hour); err == nil {
@@ -191,7 +196,7 @@ var recordCases = []testCase{
 
 		touched, swapped := handle(), handle()
 		short := func() session.Record {
-			return session.Record{Login: 1, Deadline: time.Now().Add(400 * time.Millisecond)}
+			return session.Record{Login: 1, Deadline: time.Now().Add(200 * time.Millisecond)}
 		}
 		r = s.create(touched, short(), hour)
 		if err := s.Touch(s.Context(), touched, r, hour); !errors.Is(err, session.ErrNotFound) {
