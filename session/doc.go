@@ -32,7 +32,8 @@
 //
 //	Update      to change the data. Saved with the response.
 //	UpdateNow   to take something that only one may get: a flash message, an OAuth state,
-//	            a one-time token. Or when the header is out: on a stream, a websocket.
+//	            a one-time token. Or to answer with what is stored, others' changes included.
+//	            Or when the header is out: on a stream, a websocket.
 //	Login       when the password, or the passkey, is right; also when it is asked for again
 //	            before something sensitive, or another factor is added.
 //	LoginSince  the same, when the login began in an earlier request.
@@ -55,7 +56,8 @@
 //
 // No secret is stored. A cookie is a public handle, which names the record, and a secret,
 // of which the record has the SHA-256. With [ManagerOptions.Keys] the data is encrypted
-// too, and who can write to the database cannot make up a session.
+// too, and who can write to the database cannot make up a session, but can put back an
+// earlier state of one.
 //
 // Redis away is never "nobody is logged in": Get returns [ErrUnavailable], RequireLogin
 // and the Middleware answer 503, and the cookie stays as it is.
@@ -76,9 +78,9 @@
 // It does not stop forged requests: wrap the handler into [http.CrossOriginProtection], as
 // above. A thief who has a cookie has the session, until Idle, Lifetime or a revocation
 // ends it. With [ManagerOptions.RenewEvery] that is noticed: once the owner has the next
-// secret the old one is worth nothing, and its use is told to OnReuse. While the old one
-// is good, for RenewGrace after the new one was first used, its thief gets the new one as
-// well.
+// secret the old one is worth nothing, and its use is told to OnReuse, until it is
+// replaced again. While the old one is good, for RenewGrace after the new one was first
+// used, its thief gets the new one as well.
 //
 // # Settings for NIST SP 800-63B
 //
@@ -96,7 +98,9 @@
 //	a request that does not call Get, or has no cookie    0 round trips
 //	a request that reads                                  1, a native GET
 //	  … once in TouchEvery                                1 more, or 2 at the same time
-//	a save                                                1 more, and 1 if another was faster
+//	  … for the first time with a secret of RenewEvery    1 more
+//	a save                                                1 more, and 1 if another was faster;
+//	                                                      once in TouchEvery 2 at the same time
 //	Login 2, Renew 1, Destroy 1 or 2 at the same time, List 2, RevokeAll 2
 //
 // # Keys

@@ -24,13 +24,13 @@ var (
 	// does not help.
 	ErrCorrupt = errors.New("session: not a record")
 
-	// ErrLoginRequired is what [Manager.RequireLogin] hands to the ErrorHandler when nobody
-	// is logged in, or the login is too long ago. No call returns it.
+	// ErrLoginRequired is what [Manager.RequireLogin] hands to the ErrorHandler when
+	// nobody is logged in, or the login is too long ago. No call returns it.
 	ErrLoginRequired = errors.New("session: login required")
 
-	// ErrWrongSecret is what OnError is told when a request has the handle of a session and
-	// another secret than that session's. Most often it was under way when a Login or a
-	// Renew replaced the secret; somebody may also be guessing. No call returns it.
+	// ErrWrongSecret is what OnError is told when a request has the handle of a session
+	// and another secret than that session's. Most often it was under way when a Login or
+	// a Renew replaced the secret; somebody may also be guessing. No call returns it.
 	ErrWrongSecret = errors.New("session: wrong secret")
 
 	// ErrHeadersSent is returned by operations that have to set a cookie when the headers

@@ -38,9 +38,9 @@ func (v *visit[T]) String() string { return fmt.Sprintf("%v.WithSession", v.Cont
 // the first Write, ReadFrom, Flush or Hijack sends, or WriteHeader with a status that is
 // not informational. If that fails, ErrorHandler responds instead, and what the handler
 // writes is dropped. If the handler panics nothing is saved. Inside of itself it does
-// nothing. Who takes the connection over with Hijack writes the response's header too,
-// and has to send the Set-Cookie that is in it then. A response that depends on the session says Vary: Cookie, and one that sets the
-// cookie Cache-Control: no-store.
+// nothing. Who takes the connection over with Hijack writes the response's header too, and
+// has to send the Set-Cookie that is in it then. A response that depends on the session
+// says Vary: Cookie, and one that sets the cookie Cache-Control: no-store.
 func (m *Manager[T]) Middleware(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if v, ok := r.Context().Value(m).(*visit[T]); ok && slices.Equal(r.Header["Cookie"], v.s.r.Header["Cookie"]) {
@@ -108,8 +108,8 @@ func varies(h http.Header) bool {
 	return false
 }
 
-// replace answers with the error, and with the cookie if the session has a new secret already: the old one is
-// worth nothing.
+// replace answers with the error, and with the cookie if the session has a new secret
+// already: the old one is worth nothing.
 func (v *visit[T]) replace(w http.ResponseWriter, err error) {
 	v.s.ops.Lock()
 	v.s.tell(w.Header())

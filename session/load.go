@@ -128,8 +128,10 @@ func (m *Manager[T]) touch(ctx context.Context, handle string, rec Record, h *en
 		return false
 	}
 	// The session was there a moment ago, which is enough to go on.
-	m.report(err)
-	m.report(checkErr)
+	if ctx.Err() == nil { // or the client is gone, which is nobody's error
+		m.report(err)
+		m.report(checkErr)
+	}
 	if checkErr == nil {
 		h.checked = now
 	}

@@ -63,7 +63,9 @@ func (s *Session[T]) LoginSince(ctx context.Context, user string, t time.Time) e
 		// Nobody has the secret, and nobody gets it.
 		handle := s.tok.handle
 		s.lose()
-		if err := s.m.remove(context.WithoutCancel(ctx), user, handle); err != nil {
+		ctx, cancel := detached(ctx)
+		defer cancel()
+		if err := s.m.remove(ctx, user, handle); err != nil {
 			s.m.o.OnError(err)
 		}
 		return err

@@ -26,8 +26,8 @@ type Manager[T any] struct {
 //
 // Managers with one store share their sessions and users, whatever their cookies are
 // called: who has logged in at one can show the same token to another, and is that user
-// there. They must have the same T and options. Managers whose users are not the same, such
-// as customers and staff, need stores with different [Options.Prefix].
+// there. They must have the same T and options. Managers whose users are not the same,
+// such as customers and staff, need stores with different [Options.Prefix].
 func NewManager[T any](store Store, opts *ManagerOptions) (*Manager[T], error) {
 	if store == nil {
 		return nil, errors.New("session: the store is nil")
@@ -137,8 +137,8 @@ func (m *Manager[T]) Revoke(ctx context.Context, user, handle string) error {
 
 // RevokeAll ends the sessions of a user, except for some, and those that a Login is about
 // to make with credentials that were read before. Call it after a change of password, with
-// the handle of the session in which that was done, and then Renew that one. A Login in the
-// same request would be refused: it began before.
+// the handle of the session in which that was done, and then Renew that one. A Login in
+// the same request would be refused: it began before.
 //
 // Cost: 2 round trips; on a cluster the second is one to each node that has some of them.
 //
@@ -173,12 +173,32 @@ func (m *Manager[T]) remove(ctx context.Context, user, handle string) error {
 	return err
 }
 
-// both runs two calls at the same time.
+// both runs two calls at the same time. A panic of the second one becomes the caller's,
+// which ends the request and not the process.
 func both(a, b func() error) (errA, errB error) {
-	done := make(chan error, 1)
-	go func() { done <- b() }()
+	var panicked any
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer func() { panicked = recover() }()
+		errB = b()
+	}()
 	errA = a()
-	return errA, <-done
+	<-done
+	if panicked != nil {
+		panic(panicked)
+	}
+	return errA, errB
+}
+
+// maxDetached bounds what goes on when the client is gone, for stores without a bound of
+// their own.
+const maxDetached = 30 * time.Second
+
+// detached is a context for what has to be done even if the client is gone, and ctx with
+// it.
+func detached(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), maxDetached)
 }
 
 // encode returns the Data of a record that ends at the deadline.

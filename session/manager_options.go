@@ -50,9 +50,10 @@ type ManagerOptions struct {
 	// Keys encrypt what the store keeps of the data, with AES-256-GCM, and protect data,
 	// user and secret against changes. Each has 32 random bytes. The first encrypts and
 	// all decrypt: a new key is added behind the first on all machines, and then moved to
-	// the front; the old one is removed a Lifetime later. Sessions that were stored without
-	// keys are lost with the first. Who can write to Redis can still delete a record, or put
-	// back what it was before, its secret included. Zero: none. Set it where others can read Redis or its dumps.
+	// the front; the old one is removed a Lifetime later. Sessions that were stored
+	// without keys are lost with the first. Who can write to Redis can still delete a
+	// record, or put back what it was before, its secret included. Zero: none. Set it
+	// where others can read Redis or its dumps.
 	Keys [][]byte
 
 	// Marshal and Unmarshal encode the data. Both or none are set. Zero: msgpack.

@@ -72,8 +72,7 @@ func (s *Session[T]) undo(kept []func(*T) error) {
 func (s *Session[T]) dirty() bool { return len(s.pending) > 0 && !bytes.Equal(s.payload, s.stored) }
 
 // save writes what is pending, and what RenewEvery asks for. When the response is under
-// way, it does so even if the client is gone and ctx with it: the store's Timeout bounds
-// it.
+// way, it does so even if the client is gone and ctx with it.
 func (s *Session[T]) save(ctx context.Context, responding bool) error {
 	dirty := s.dirty()
 	if !dirty && !s.rotate && !s.confirm {
@@ -81,7 +80,9 @@ func (s *Session[T]) save(ctx context.Context, responding bool) error {
 		return nil
 	}
 	if responding {
-		ctx = context.WithoutCancel(ctx)
+		var cancel context.CancelFunc
+		ctx, cancel = detached(ctx)
+		defer cancel()
 	}
 	if s.state == empty {
 		return s.create(ctx, "")
@@ -167,14 +168,15 @@ func (s *Session[T]) swap(ctx context.Context, edit edit) error {
 	}
 }
 
-// checkDue reports whether a write has to look for a revocation. A write moves Seen too, so that a session
-// which is written to again and again would never be touched.
+// checkDue reports whether a write has to look for a revocation. A write moves Seen too,
+// so that a session which is written to again and again would never be touched.
 func (m *Manager[T]) checkDue(h *envelope, now time.Time) bool {
 	every := m.o.TouchEvery // 0: every request has looked already
 	return m.index != nil && h.user != "" && every > 0 && now.Sub(h.checked) >= every
 }
 
-// put swaps the record, and if check is set looks for a revocation of the user at the same time.
+// put swaps the record, and if check is set looks for a revocation of the user at the same
+// time.
 func (m *Manager[T]) put(ctx context.Context, handle string, rec Record, user string, deadline time.Time, check bool) (stored Record, err error) {
 	if !check {
 		return m.store.Swap(ctx, handle, rec, m.o.Idle)
@@ -208,7 +210,8 @@ func (s *Session[T]) wrote(rec Record, h envelope) {
 // requests under way.
 func (s *Session[T]) rebase(rec Record) error {
 	h, rest, err := parseEnvelope(rec.Data, rec.Deadline)
-	// A failover may have lost the login that was verified, and its number may have been given again.
+	// A failover may have lost the login that was verified, and its number may have been
+	// given again.
 	if rec.Login != s.rec.Login || err == nil && h.user != s.head.user {
 		s.lose()
 		return ErrNotFound

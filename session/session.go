@@ -90,8 +90,8 @@ type Store interface {
 	Swap(ctx context.Context, handle string, r Record, ttl time.Duration) (Record, error)
 
 	// Touch sets Seen to now and the expiry to ttl from now, at most to the deadline, if
-	// r.Login is the stored one. Of r it looks at nothing else. It leaves Version, and what
-	// others write at the same time, alone. It may be repeated.
+	// r.Login is the stored one. Of r it looks at nothing else. It leaves Version, and
+	// what others write at the same time, alone. It may be repeated.
 	//
 	// Errors: ErrNotFound; ErrConflict if another login is stored, whose record it leaves
 	// as it is.
@@ -140,10 +140,10 @@ type UserIndex interface {
 
 	// CheckUser reports with ErrRevoked that a record is to be deleted, because a
 	// RevokeUser that did not except it took effect after its login. It is to be called
-	// with every Touch, at the same time, and as often with a Swap, after which no Touch is
-	// due: then a session that escaped RevokeUser, because
-	// the process died that was deleting records, or because the list was lost,
-	// ends no later than it is touched next.
+	// with every Touch, at the same time, and as often with a Swap, after which no Touch
+	// is due: then a session that escaped RevokeUser, because the process died that was
+	// deleting records, or because the list was lost, ends no later than it is touched
+	// next.
 	//
 	// It goes by the list, not by clocks. A record is good if it is listed and RevokeUser
 	// has not marked it. One that is not listed is good if the list knows of no

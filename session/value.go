@@ -103,7 +103,8 @@ func (s *Session[T]) loginAge() (time.Duration, bool) {
 //
 // Nothing is written if the data remains the same. A visitor without a session gets one,
 // with a cookie. If saving fails, ErrorHandler responds in place of the handler, or
-// OnError is told if the header is out already.
+// OnError is told if the header is out already. On a stream use UpdateNow: what is updated
+// after the header waits for the end of the handler.
 //
 // Cost: 0 round trips; saving costs 1, and 1 more for each time that another
 // request was faster. Once in TouchEvery, if somebody is logged in, another one looks for
@@ -125,8 +126,8 @@ func (s *Session[T]) Update(fn func(*T) error) error {
 // requests that take something out of the session exactly one finds it there: fn returns
 // an error if it does not, and so does UpdateNow. It also works when the header is out.
 //
-// Cost: 1 round trip, and 1 more for each time that another request was faster; none if the data remains
-// the same, and a check of revocation as when an Update is saved.
+// Cost: 1 round trip, and 1 more for each time that another request was faster; none if
+// the data remains the same, and a check of revocation as when an Update is saved.
 //
 // Errors: as Update; ErrConflict if others were faster many times in a row;
 // ErrUnavailable; ErrUnknownOutcome, which goes for what was pending too: it is not saved

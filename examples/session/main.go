@@ -1,7 +1,7 @@
-// Command session is the session package in one page: visitors have notes, also before they
-// log in, and users see on which devices they are logged in and can log out the others.
-// Run it (go run ./examples/session), look at it in two browsers, and log in with any name
-// and the password "tea".
+// Command session is the session package in one page: visitors have notes, also before
+// they log in, and users see on which devices they are logged in and can log out the
+// others. Run it (go run ./examples/session), look at it in two browsers, and log in with
+// any name and the password "tea".
 package main
 
 import (

@@ -75,7 +75,8 @@ func testAccountPage(t *testing.T, bin string) {
 		}
 	}
 
-	// The cookie is a new one since; the other tab need not know. Its logout is one for both.
+	// The cookie is a new one since; the other tab need not know. Its logout is one for
+	// both.
 	second.do("log out in the second tab", chromedp.Click(button("Log out")), chromedp.WaitVisible(chromedp.CSS("#user")))
 	tab.do("be logged out in the first", chromedp.WaitVisible(chromedp.CSS("#user")))
 	tab.do("reload", chromedp.Reload(), chromedp.WaitVisible(chromedp.CSS("#user")))

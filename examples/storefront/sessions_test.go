@@ -342,7 +342,8 @@ func testSessionsWithoutRedis(t *testing.T, bin string) {
 			if a.status != http.StatusServiceUnavailable || a.header.Get("Content-Type") != "application/problem+json" || a.header.Get("Set-Cookie") != "" {
 				t.Errorf("%s %s with Redis %s: status %d, cookie %q, %s", c[0], c[1], how, a.status, a.header.Get("Set-Cookie"), a.text)
 			}
-			// A second for the session, and what the limiter waits; far from the client's default.
+			// A second for the session, and what the limiter waits; far from the client's
+			// default.
 			if took := time.Since(began); took > 4*time.Second {
 				t.Errorf("%s %s with Redis %s took %v", c[0], c[1], how, took)
 			}

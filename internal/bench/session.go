@@ -142,7 +142,8 @@ func openSessions(ctx context.Context, env *environment, r sessionRival, kind st
 }
 
 // sessionShape checks that requests went to Redis, and that exactly logins gave out
-// cookies, or all requests, as some libraries do. What a request does there, fill has checked.
+// cookies, or all requests, as some libraries do. What a request does there, fill has
+// checked.
 func sessionShape(kind string, commands, cookies float64) error {
 	switch {
 	case commands == 0:

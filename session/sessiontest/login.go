@@ -9,8 +9,8 @@ import (
 )
 
 // Login returns r with the cookie of a new session in which user is logged in: what a
-// handler's test needs that stands behind the manager's Middleware. If fill is not nil, the
-// session has the data that it makes. With the user "" nobody is logged in.
+// handler's test needs that stands behind the manager's Middleware. If fill is not nil,
+// the session has the data that it makes. With the user "" nobody is logged in.
 //
 // The manager is the one under test, usually over [session.NewMemory]. r is not changed.
 func Login[T any](t testing.TB, m *session.Manager[T], r *http.Request, user string, fill func(*T) error) *http.Request {

@@ -70,7 +70,8 @@ func (s *lostReplies) Swap(ctx context.Context, handle string, r Record, ttl tim
 	return rec, err
 }
 
-// What UpdateNow may have saved together with its own is not saved again with the response.
+// What UpdateNow may have saved together with its own is not saved again with the
+// response.
 func TestUnknownOutcomeIsNotRepeated(t *testing.T) {
 	t.Parallel()
 	store := &lostReplies{Memory: newMemory(t)}
@@ -141,8 +142,8 @@ func (s *forgetful) Swap(ctx context.Context, handle string, r Record, ttl time.
 	return s.Memory.Swap(ctx, handle, r, ttl)
 }
 
-// After a failover that lost a login, the session may be another user's by the same number:
-// nothing of the first one's is put on it.
+// After a failover that lost a login, the session may be another user's by the same
+// number: nothing of the first one's is put on it.
 func TestReplayOntoAnotherUser(t *testing.T) {
 	t.Parallel()
 	mem := newMemory(t)
@@ -170,7 +171,8 @@ func TestReplayOntoAnotherUser(t *testing.T) {
 	}
 }
 
-// A request whose time is over could not reach the session: that is not a mistake of the server's.
+// A request whose time is over could not reach the session: that is not a mistake of the
+// server's.
 func TestTimeIsOver(t *testing.T) {
 	t.Parallel()
 	for _, err := range []error{context.DeadlineExceeded, context.Canceled} {
@@ -245,4 +247,70 @@ func TestMiddlewareTwice(t *testing.T) {
 	if _, data := b.look(); len(data.Items) != 2 {
 		t.Errorf("the data is %+v", data)
 	}
+}
+
+// hanging is a store that answers nobody, and goes by its callers' contexts.
+type hanging struct {
+	*Memory
+	hang bool
+}
+
+func (s *hanging) Swap(ctx context.Context, handle string, r Record, ttl time.Duration) (Record, error) {
+	if s.hang {
+		<-ctx.Done()
+		return Record{}, ErrUnavailable
+	}
+	return s.Memory.Swap(ctx, handle, r, ttl)
+}
+
+// A save goes on without the client, but not for ever.
+func TestDetachedSaveEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &hanging{Memory: newMemory(t)}
+		m := newManager(t, store, ManagerOptions{})
+		b := newBrowser(t, m)
+		b.login("alice")
+		store.hang = true
+		start := time.Now()
+		res := b.visit(func(s *Session[cart]) { check(t, s.Update(addOne)) })
+		if took := time.Since(start); took != maxDetached || res.StatusCode != 503 {
+			t.Errorf("status %d after %v", res.StatusCode, took)
+		}
+	})
+}
+
+// panicking is an index with a mistake.
+type panicking struct{ *Memory }
+
+func (panicking) CheckUser(context.Context, string, string, time.Time) error { panic("oops") }
+
+// A panic of the index, which is asked beside the store, ends the request only.
+func TestIndexPanics(t *testing.T) {
+	t.Parallel()
+	m := newManager(t, panicking{newMemory(t)}, ManagerOptions{TouchEvery: -1})
+	b := newBrowser(t, m)
+	b.login("alice")
+	defer func() {
+		if p := recover(); p != "oops" {
+			t.Errorf("the request panics with %v", p)
+		}
+	}()
+	b.visit(func(*Session[cart]) {})
+}
+
+// A client that goes away while its use is noted is no error.
+func TestClientGoneWhileTouching(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	store := &brokenStore{Memory: newMemory(t)}
+	m := newManager(t, store, ManagerOptions{TouchEvery: -1})
+	b := newBrowser(t, m)
+	b.login("alice")
+	store.touch = context.Canceled
+	r := httptest.NewRequest("GET", "/", nil).WithContext(ctx)
+	r.Header.Set("Cookie", m.jar.name+"="+b.cookie)
+	m.Middleware(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		cancel()
+		_, _ = m.Get(r.Context())
+	})).ServeHTTP(httptest.NewRecorder(), r)
 }
