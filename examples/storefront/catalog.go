@@ -46,6 +46,9 @@ func seed(ctx context.Context, db *sql.DB) error {
 	for i := range customerCount {
 		ins.add("customers (id, name, city)", i+1, pick(rng, first)+" "+pick(rng, last), pick(rng, towns))
 	}
+	if err := addAccounts(&ins); err != nil {
+		return fmt.Errorf("accounts: %w", err)
+	}
 	days := make([]int, orderCount)
 	for i := range days {
 		// The shop grows: later days get more orders.

@@ -2,12 +2,10 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
-	"mime"
 	"net/http"
 	"strconv"
 	"strings"
@@ -17,6 +15,7 @@ import (
 
 	"github.com/freshet-go/freshet/cache"
 	"github.com/freshet-go/freshet/ratelimit"
+	"github.com/freshet-go/freshet/session"
 )
 
 const (
@@ -33,6 +32,7 @@ type shop struct {
 	db        *store
 	cache     *cache.Redis
 	limits    *limits
+	sessions  *session.Manager[visit]
 	pages     *cache.Cached[ProductPage]
 	summarize func(context.Context, string) (Summary, error)
 }
@@ -43,8 +43,8 @@ type Summary struct {
 	LoadedFor string
 }
 
-func newShop(db *store, c *cache.Redis, l *limits) (*shop, error) {
-	s := &shop{db: db, cache: c, limits: l}
+func newShop(db *store, c *cache.Redis, l *limits, m *session.Manager[visit]) (*shop, error) {
+	s := &shop{db: db, cache: c, limits: l, sessions: m}
 	var err error
 	s.pages, err = cache.NewCached(c, "product", s.loadPage, &cache.CachedOptions{TTL: 5 * time.Minute})
 	if err != nil {
@@ -69,14 +69,28 @@ func (s *shop) routes() http.Handler {
 		"PUT /products/{id}": s.putProduct,
 		"GET /summarize":     s.getSummary,
 		"POST /summarize":    s.getSummary,
+		"GET /session":       s.getSession,
+		"POST /cart":         s.postCart,
+		"POST /logout":       s.postLogout,
 	} {
 		mux.Handle(pattern, s.limits.perClient(handler))
 	}
-	mux.Handle("POST /login", s.limits.perClient(s.limits.logins(http.HandlerFunc(postLogin))))
+	mux.Handle("POST /login", s.limits.perClient(s.limits.logins(http.HandlerFunc(s.postLogin))))
+	loggedIn := s.sessions.RequireLogin(0)
+	for pattern, handler := range map[string]http.HandlerFunc{
+		"GET /profile":             s.getProfile,
+		"GET /devices":             s.getDevices,
+		"DELETE /devices":          s.deleteDevices,
+		"DELETE /devices/{handle}": s.deleteDevice,
+	} {
+		mux.Handle(pattern, s.limits.perClient(loggedIn(handler)))
+	}
 	mux.HandleFunc("GET /stats", s.getStats)
 	mux.HandleFunc("GET /healthz", s.getHealth)
-	// Other sites' pages must not edit our products with a visitor's browser.
-	return identify(secure(http.NewCrossOriginProtection().Handler(mux)))
+	// Pages of other origins must not edit our products with a visitor's browser, nor
+	// log it in or out, whether or not it sends the cookie with such requests. All
+	// requests may have a session: those that do not ask for it cost nothing.
+	return identify(secure(http.NewCrossOriginProtection().Handler(s.sessions.Middleware(mux))))
 }
 
 // loadPage runs on a miss, once for everybody who waits for the same product.
@@ -197,31 +211,16 @@ func noProduct(w http.ResponseWriter, id int64) {
 
 // readEdit decodes and checks the body of a PUT, or answers and returns false.
 func readEdit(w http.ResponseWriter, r *http.Request) (e Edit, ok bool) {
-	if t, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || t != "application/json" {
-		problem(w, http.StatusUnsupportedMediaType, "Send the product as application/json.")
-		return e, false
-	}
 	var body struct {
 		Name       *string `json:"name"`
 		PriceCents *int64  `json:"price_cents"`
 		Stock      *int64  `json:"stock"`
 	}
-	dec := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxEditBytes))
-	dec.DisallowUnknownFields()
-	err := dec.Decode(&body)
-	if err == nil {
-		if _, more := dec.Token(); more != io.EOF {
-			err = errors.Join(errors.New("more than one value"), more)
-		}
+	const shape = "The body must be one JSON object of name (text), price_cents and stock (whole numbers)."
+	if !readJSON(w, r, maxEditBytes, &body, shape) {
+		return e, false
 	}
-	switch _, tooLarge := errors.AsType[*http.MaxBytesError](err); {
-	case tooLarge:
-		problem(w, http.StatusRequestEntityTooLarge, fmt.Sprintf("The body may have up to %d bytes.", maxEditBytes))
-		return e, false
-	case err != nil:
-		problem(w, http.StatusBadRequest, "The body must be one JSON object of name (text), price_cents and stock (whole numbers).")
-		return e, false
-	case body.Name == nil || body.PriceCents == nil || body.Stock == nil:
+	if body.Name == nil || body.PriceCents == nil || body.Stock == nil {
 		problem(w, http.StatusBadRequest, "A product needs name, price_cents and stock.")
 		return e, false
 	}
@@ -313,10 +312,11 @@ func (s *shop) getSummary(w http.ResponseWriter, r *http.Request) {
 
 func (s *shop) getStats(w http.ResponseWriter, _ *http.Request) {
 	writeJSON(w, http.StatusOK, struct {
-		Cache          cache.Stats     `json:"cache"`
-		RateLimit      ratelimit.Stats `json:"rate_limit"`
-		ProductQueries int64           `json:"product_queries"`
-	}{s.cache.Stats(), s.limits.client.Stats(), s.db.queries.Load()})
+		Cache          cache.Stats          `json:"cache"`
+		RateLimit      ratelimit.Stats      `json:"rate_limit"`
+		Sessions       session.ManagerStats `json:"sessions"`
+		ProductQueries int64                `json:"product_queries"`
+	}{s.cache.Stats(), s.limits.client.Stats(), s.sessions.Stats(), s.db.queries.Load()})
 }
 
 // getHealth looks at the database only: the shop works without Redis, more

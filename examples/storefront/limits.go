@@ -63,9 +63,3 @@ func tooMany(w http.ResponseWriter, _ *http.Request, res ratelimit.Result) {
 	wait := math.Ceil(res.RetryAfter.Seconds())
 	problem(w, http.StatusTooManyRequests, fmt.Sprintf("That is more than %d requests a minute. Try again in %.0f s.", res.Limit.Quota, wait))
 }
-
-// postLogin stands for a login: there are no accounts yet, but whoever guesses
-// passwords is held up all the same.
-func postLogin(w http.ResponseWriter, _ *http.Request) {
-	problem(w, http.StatusNotImplemented, "This shop has no accounts yet.")
-}

@@ -26,26 +26,38 @@ import (
 // shutdownTimeout is how long requests under way may take to finish.
 const shutdownTimeout = 10 * time.Second
 
+// settings are what flags and environment say.
+type settings struct {
+	addr, db, redisURL string
+	limit, hops        int
+	sessionWait        time.Duration
+	insecureCookie     bool
+}
+
 func main() {
-	addr := flag.String("addr", cmp.Or(os.Getenv("ADDR"), ":8080"), "address to listen on (env ADDR); port 0 picks a free one")
-	limit := flag.Int("limit", 100, "requests a minute that each client address may make")
-	hops := flag.Int("hops", 0, "proxies in front, each of which adds an address to X-Forwarded-For")
-	dbPath := flag.String("db", "", "SQLite file, made and filled if it is missing; empty for a temporary one")
+	var set settings
+	flag.StringVar(&set.addr, "addr", cmp.Or(os.Getenv("ADDR"), ":8080"), "address to listen on (env ADDR); port 0 picks a free one")
+	flag.IntVar(&set.limit, "limit", 100, "requests a minute that each client address may make")
+	flag.IntVar(&set.hops, "hops", 0, "proxies in front, each of which adds an address to X-Forwarded-For")
+	flag.StringVar(&set.db, "db", "", "SQLite file, made and filled if it is missing; empty for a temporary one")
+	flag.DurationVar(&set.sessionWait, "session-wait", time.Second, "how long a request may wait for Redis to find its session")
+	flag.BoolVar(&set.insecureCookie, "insecure-cookie", false, "let browsers send the session's cookie over plain http to other machines")
 	flag.Parse()
+	set.redisURL = os.Getenv("REDIS_URL")
 	if flag.NArg() > 0 {
 		fmt.Fprintf(os.Stderr, "storefront: unexpected argument %q\n", flag.Arg(0))
 		flag.Usage()
 		os.Exit(2)
 	}
-	if *limit < 1 || *hops < 0 {
-		fmt.Fprintln(os.Stderr, "storefront: -limit is at least 1, -hops is not negative")
+	if set.limit < 1 || set.hops < 0 || set.sessionWait <= 0 {
+		fmt.Fprintln(os.Stderr, "storefront: -limit is at least 1, -hops is not negative, -session-wait is a time")
 		flag.Usage()
 		os.Exit(2)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second Ctrl-C does not wait
-	if err := run(ctx, *addr, *dbPath, os.Getenv("REDIS_URL"), *limit, *hops); err != nil {
+	if err := run(ctx, set); err != nil {
 		slog.Error("storefront stopped", "err", err)
 		os.Exit(1)
 	}
@@ -53,21 +65,21 @@ func main() {
 
 // run opens everything, serves until ctx is done, and closes everything in the
 // opposite order.
-func run(ctx context.Context, addr, dbPath, redisURL string, limit, hops int) (err error) {
+func run(ctx context.Context, set settings) (err error) {
 	// First what fails quickly: nobody wants to wait for a port that is taken.
-	ln, err := net.Listen("tcp", addr)
+	ln, err := net.Listen("tcp", set.addr)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = ln.Close() }()
 
-	rdb, redisAbout, closeRedis, err := openRedis(redisURL)
+	rdb, redisAbout, closeRedis, err := openRedis(set.redisURL)
 	if err != nil {
 		return err
 	}
 	defer closeRedis()
 
-	db, err := openStore(ctx, dbPath)
+	db, err := openStore(ctx, set.db)
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil // Ctrl-C while the database was being filled
@@ -89,7 +101,7 @@ func run(ctx context.Context, addr, dbPath, redisURL string, limit, hops int) (e
 		err = errors.Join(err, c.Close(closing))
 	}()
 
-	lim, err := newLimits(rdb, limit, hops)
+	lim, err := newLimits(rdb, set.limit, set.hops)
 	if err != nil {
 		return err
 	}
@@ -99,7 +111,11 @@ func run(ctx context.Context, addr, dbPath, redisURL string, limit, hops int) (e
 		err = errors.Join(err, lim.close(closing))
 	}()
 
-	shop, err := newShop(db, c, lim)
+	sessions, err := newSessions(rdb, set.sessionWait, set.insecureCookie)
+	if err != nil {
+		return err
+	}
+	shop, err := newShop(db, c, lim, sessions)
 	if err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -15,46 +16,9 @@ import (
 
 // testPage uses the page as a person would, in a real browser.
 func testPage(t *testing.T, bin string) {
-	browser := findChromium(t)
+	tab := openBrowser(t)
 	p := start(t, bin, "-limit=200")
-	// Not t.TempDir: a dying browser may still write, which must not fail the test.
-	dir, err := os.MkdirTemp("", "storefront-chromium-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		for range 50 {
-			if os.RemoveAll(dir) == nil {
-				return
-			}
-			time.Sleep(20 * time.Millisecond)
-		}
-	})
-	options := append(chromedp.DefaultExecAllocatorOptions[:],
-		chromedp.ExecPath(browser), chromedp.UserDataDir(filepath.Join(dir, "profile")), chromedp.Env("TMPDIR="+dir),
-		chromedp.NoSandbox, chromedp.DisableGPU,
-		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true))
-	ctx, cancel := chromedp.NewExecAllocator(t.Context(), options...)
-	defer cancel()
-	ctx, cancel = chromedp.NewContext(ctx)
-	defer cancel()
-	ctx, cancel = context.WithTimeout(ctx, 40*time.Second)
-	defer cancel()
-	tab := browserTab{t, ctx}
-
-	tab.do("open a tab", chromedp.Navigate("about:blank"))
-	// Broken scripts and what the Content-Security-Policy refuses come here.
-	messages := chromedp.Console(ctx)
-	complaints := make(chan string, 100)
-	go func() {
-		defer close(complaints)
-		for m, err := range messages {
-			if err != nil {
-				return
-			}
-			complaints <- m.Text
-		}
-	}()
+	complaints := tab.complaints()
 
 	tab.do("open the page", chromedp.Navigate(p.url+"/"), chromedp.WaitVisible(chromedp.CSS(".card")))
 	tab.do("search", chromedp.SendKeys(chromedp.CSS("#q"), "linen notebook"))
@@ -86,7 +50,7 @@ func testPage(t *testing.T, bin string) {
 	if got := tab.text(".measure"); !strings.HasPrefix(got, "db ") {
 		t.Errorf("the read after the edit shows %q, want db", got)
 	}
-	if got, err := chromedp.Run(ctx, chromedp.Title()); err != nil || got != "Freshet storefront" {
+	if got, err := chromedp.Run(tab.ctx, chromedp.Title()); err != nil || got != "Freshet storefront" {
 		t.Errorf("the title is %q, %v", got, err)
 	}
 
@@ -127,20 +91,45 @@ func testPage(t *testing.T, bin string) {
 
 	for _, width := range []int64{390, 1200} {
 		tab.do("resize", chromedp.EmulateViewport(width, 844))
-		if got, err := chromedp.Run(ctx, chromedp.Evaluate[int64]("document.documentElement.scrollWidth")); err != nil || got > width {
+		if got, err := chromedp.Run(tab.ctx, chromedp.Evaluate[int64]("document.documentElement.scrollWidth")); err != nil || got > width {
 			t.Errorf("at a width of %d the page is %d wide, %v", width, got, err)
 		}
 	}
 
-	if err := chromedp.Cancel(ctx); err != nil {
-		t.Errorf("close the browser: %v", err)
+	// The refused edit is one, and what was too often, and meant.
+	tab.close(complaints, "400 (Bad Request)", "429 (Too Many Requests)")
+}
+
+// openBrowser starts a browser with one tab.
+func openBrowser(t *testing.T) browserTab {
+	t.Helper()
+	browser := findChromium(t)
+	// Not t.TempDir: a dying browser may still write, which must not fail the test.
+	dir, err := os.MkdirTemp("", "storefront-chromium-")
+	if err != nil {
+		t.Fatal(err)
 	}
-	for text := range complaints {
-		// The refused edit is one, and what was too often, and meant.
-		if !strings.Contains(text, "400 (Bad Request)") && !strings.Contains(text, "429 (Too Many Requests)") {
-			t.Errorf("the browser's console says %q", text)
+	t.Cleanup(func() {
+		for range 50 {
+			if os.RemoveAll(dir) == nil {
+				return
+			}
+			time.Sleep(20 * time.Millisecond)
 		}
-	}
+	})
+	options := append(chromedp.DefaultExecAllocatorOptions[:],
+		chromedp.ExecPath(browser), chromedp.UserDataDir(filepath.Join(dir, "profile")), chromedp.Env("TMPDIR="+dir),
+		chromedp.NoSandbox, chromedp.DisableGPU,
+		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true))
+	ctx, cancel := chromedp.NewExecAllocator(t.Context(), options...)
+	t.Cleanup(cancel)
+	ctx, cancel = chromedp.NewContext(ctx)
+	t.Cleanup(cancel)
+	ctx, cancel = context.WithTimeout(ctx, 2*time.Minute)
+	t.Cleanup(cancel)
+	tab := browserTab{t, ctx}
+	tab.do("open a tab", chromedp.Navigate("about:blank"))
+	return tab
 }
 
 func findChromium(t *testing.T) string {
@@ -163,6 +152,36 @@ type browserTab struct {
 	ctx context.Context
 }
 
+// complaints returns what the tab's console says from now on: broken scripts, and what
+// the Content-Security-Policy refuses.
+func (b browserTab) complaints() <-chan string {
+	messages := chromedp.Console(b.ctx)
+	complaints := make(chan string, 100)
+	go func() {
+		defer close(complaints)
+		for m, err := range messages {
+			if err != nil {
+				return
+			}
+			complaints <- m.Text
+		}
+	}()
+	return complaints
+}
+
+// close closes the tab, which must not have complained but for what is meant.
+func (b browserTab) close(complaints <-chan string, meant ...string) {
+	b.t.Helper()
+	if err := chromedp.Cancel(b.ctx); err != nil {
+		b.t.Errorf("close the tab: %v", err)
+	}
+	for text := range complaints {
+		if !slices.ContainsFunc(meant, func(m string) bool { return strings.Contains(text, m) }) {
+			b.t.Errorf("the browser's console says %q", text)
+		}
+	}
+}
+
 func (b browserTab) do(what string, steps ...chromedp.Action[chromedp.Void]) {
 	b.t.Helper()
 	if err := chromedp.Do(b.ctx, steps...); err != nil {
@@ -173,7 +192,7 @@ func (b browserTab) do(what string, steps ...chromedp.Action[chromedp.Void]) {
 // until waits for a JavaScript expression to be true.
 func (b browserTab) until(what, expression string) {
 	b.t.Helper()
-	poll(b.t, 10*time.Second, what, func() bool {
+	poll(b.t, 20*time.Second, what, func() bool {
 		ok, err := chromedp.Run(b.ctx, chromedp.Evaluate[bool]("Boolean("+expression+")"))
 		if err != nil {
 			b.t.Fatalf("%s: %v", what, err)

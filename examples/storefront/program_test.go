@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"io"
+	"maps"
 	"net/http"
 	"os"
 	"os/exec"
@@ -61,11 +62,15 @@ func TestProgram(t *testing.T) {
 	t.Run("limit", func(t *testing.T) { testLimit(t, bin) })
 	t.Run("two processes", func(t *testing.T) { testTwoProcesses(t, bin) })
 	t.Run("redis goes away", func(t *testing.T) { testRedisGoesAway(t, bin) })
+	t.Run("shared sessions", func(t *testing.T) { testSharedSessions(t, bin) })
+	t.Run("sessions without redis", func(t *testing.T) { testSessionsWithoutRedis(t, bin) })
+	t.Run("session input", func(t *testing.T) { testSessionInput(t, bin) })
 	t.Run("shutdown", func(t *testing.T) { testShutdown(t, bin) })
 	t.Run("internal error", func(t *testing.T) { testInternalError(t, bin) })
 	t.Run("start line", func(t *testing.T) { testStartLine(t, bin) })
 	t.Run("bad settings", func(t *testing.T) { testBadSettings(t, bin) })
 	t.Run("page", func(t *testing.T) { testPage(t, bin) })
+	t.Run("account page", func(t *testing.T) { testAccountPage(t, bin) })
 }
 
 // program is a running storefront.
@@ -111,7 +116,8 @@ func launch(t *testing.T, bin string, args ...string) *program {
 		done:   make(chan struct{}),
 		client: &http.Client{Transport: transport, Timeout: 30 * time.Second},
 	}
-	p.cmd = exec.Command(bin, "-limit=1000000") // a minute; a test may set another
+	// A test may set others. The wait is for a machine with much else to do.
+	p.cmd = exec.Command(bin, "-limit=1000000", "-session-wait=10s")
 	p.cmd.Env = slices.DeleteFunc(os.Environ(), func(s string) bool { return strings.HasPrefix(s, "REDIS_URL=") })
 	p.cmd.Env = append(p.cmd.Env, "ADDR=127.0.0.1:0", "TMPDIR="+p.temp, "TMP="+p.temp)
 	for _, a := range args {
@@ -186,20 +192,34 @@ type answer struct {
 	Cache    map[string]int64
 
 	RateLimit map[string]int64 `json:"rate_limit"`
+	Sessions  map[string]int64 `json:"sessions"`
+
+	User    string        `json:"user"`
+	Name    string        `json:"name"`
+	City    string        `json:"city"`
+	Cart    Cart          `json:"cart"`
+	Demo    []demoAccount `json:"demo_accounts"`
+	Devices []Device      `json:"devices"`
 }
 
 // ask sends one request; a body is sent as JSON. It may be called by any
 // goroutine.
 func (p *program) ask(t *testing.T, method, path, body string) (a answer) {
+	return p.send(t, p.client, nil, method, path, body)
+}
+
+// send is ask of another client, with more in the header.
+func (p *program) send(t *testing.T, client *http.Client, header http.Header, method, path, body string) (a answer) {
 	req, err := http.NewRequest(method, p.url+path, strings.NewReader(body))
 	if err != nil {
 		t.Error(err)
 		return a
 	}
+	maps.Copy(req.Header, header)
 	if body != "" {
 		req.Header.Set("Content-Type", "application/json")
 	}
-	res, err := p.client.Do(req)
+	res, err := client.Do(req)
 	if err != nil {
 		t.Errorf("%s %s: %v", method, path, err)
 		return a

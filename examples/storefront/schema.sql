@@ -34,3 +34,10 @@ CREATE TABLE order_lines (
 	price_cents INTEGER NOT NULL, -- what was paid, whatever the price is today
 	PRIMARY KEY (order_id, product_id)
 ) WITHOUT ROWID;
+
+CREATE TABLE accounts (
+	user          TEXT PRIMARY KEY,
+	name          TEXT NOT NULL,
+	city          TEXT NOT NULL,
+	password_hash TEXT NOT NULL -- bcrypt
+) WITHOUT ROWID;

@@ -17,7 +17,7 @@ import (
 
 // schemaVersion is kept in the file, so that a foreign database is refused
 // and an earlier run's is used again.
-const schemaVersion = "1"
+const schemaVersion = "2"
 
 var errNoProduct = errors.New("no such product")
 
@@ -62,7 +62,7 @@ func openStore(ctx context.Context, path string) (_ *store, err error) {
 	case tables == 0:
 		return s, seed(ctx, s.db)
 	case version != schemaVersion:
-		return nil, errors.New("this file is not a storefront database")
+		return nil, errors.New("this file is not a storefront database, or one of another version")
 	}
 	return s, nil
 }
@@ -300,6 +300,27 @@ func (s *store) List(ctx context.Context, q, category string, page int) (list []
 		return err
 	})
 	return list, total, err
+}
+
+// Products finds some products by id, as far as there are such.
+func (s *store) Products(ctx context.Context, ids ...int64) (map[int64]Product, error) {
+	found := make(map[int64]Product, len(ids))
+	if len(ids) == 0 {
+		return found, nil
+	}
+	args := make([]any, len(ids))
+	for i, id := range ids {
+		args[i] = id
+	}
+	query := `SELECT p.id, p.name, p.brand, c.name, p.price_cents, p.stock FROM products p JOIN categories c ON c.id = p.category_id
+		WHERE p.id IN (?` + strings.Repeat(",?", len(ids)-1) + `)`
+	err := each(ctx, s.db, query, args, func(rows *sql.Rows) error {
+		var p Product
+		err := rows.Scan(&p.ID, &p.Name, &p.Brand, &p.Category, &p.PriceCents, &p.Stock)
+		found[p.ID] = p
+		return err
+	})
+	return found, err
 }
 
 type querier interface {

@@ -6,8 +6,11 @@ import (
 	"embed"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
+	"mime"
 	"net/http"
 	"time"
 )
@@ -71,6 +74,30 @@ func sendJSON(w http.ResponseWriter, status int, v any) {
 	}
 	w.WriteHeader(status)
 	_, _ = w.Write(append(body, '\n')) // a reader who has gone is no concern of ours
+}
+
+// readJSON decodes a body, which may have so many bytes, or answers and returns false.
+// The shape is what the body must be.
+func readJSON(w http.ResponseWriter, r *http.Request, limit int64, into any, shape string) bool {
+	if t, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || t != "application/json" {
+		problem(w, http.StatusUnsupportedMediaType, "Send it as application/json. "+shape)
+		return false
+	}
+	dec := json.NewDecoder(http.MaxBytesReader(w, r.Body, limit))
+	dec.DisallowUnknownFields()
+	err := dec.Decode(into)
+	if err == nil {
+		if _, more := dec.Token(); more != io.EOF {
+			err = errors.Join(errors.New("more than one value"), more)
+		}
+	}
+	switch _, tooLarge := errors.AsType[*http.MaxBytesError](err); {
+	case tooLarge:
+		problem(w, http.StatusRequestEntityTooLarge, fmt.Sprintf("The body may have up to %d bytes.", limit))
+	case err != nil:
+		problem(w, http.StatusBadRequest, shape)
+	}
+	return err == nil
 }
 
 // problem answers with an error in the form of RFC 9457. The detail is written

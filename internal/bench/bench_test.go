@@ -173,3 +173,17 @@ func TestValues(t *testing.T) {
 		t.Error("records do not depend on their keys")
 	}
 }
+
+// The commands of a request are counted however the writes are cut.
+func TestWireCount(t *testing.T) {
+	const stream = "*1\r\n$4\r\nPING\r\n*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$11\r\n*2\r\n$1\r\n9\r\n\r\n*2\r\n$3\r\nGET\r\n$0\r\n\r\n"
+	for size := 1; size <= len(stream); size++ {
+		c, got := new(wireConn), int64(0)
+		for part := range slices.Chunk([]byte(stream), size) {
+			got += c.count(part)
+		}
+		if got != 3 {
+			t.Errorf("cut into %d bytes each it has %d commands, want 3", size, got)
+		}
+	}
+}

@@ -76,7 +76,7 @@ func modules() [][2]string {
 	}
 	var list [][2]string
 	for _, m := range info.Deps {
-		for _, part := range []string{"redis", "sturdyc", "msgpack"} {
+		for _, part := range []string{"redis", "sturdyc", "msgpack", "scs", "gorilla"} {
 			if strings.Contains(m.Path, part) {
 				list = append(list, [2]string{m.Path, m.Version})
 				break

@@ -46,6 +46,7 @@ var packages = []struct {
 }{
 	{"cache", cacheWorkloads},
 	{"ratelimit", ratelimitWorkloads},
+	{"session", sessionWorkloads},
 }
 
 func main() {

@@ -38,11 +38,17 @@ const poolSize = 20
 
 // dialGoRedis makes the client that everything on go-redis has, with the defaults
 // of the library.
-func dialGoRedis(url string) (*redis.Client, error) {
+func dialGoRedis(url string) (*redis.Client, error) { return dialCounted(url, nil) }
+
+// dialCounted is dialGoRedis with a count of what is sent.
+func dialCounted(url string, count *wire) (*redis.Client, error) {
 	opts, err := redis.ParseURL(url)
 	if err != nil {
 		return nil, err
 	}
 	opts.PoolSize = poolSize
+	if count != nil {
+		opts.Dialer = count.dial
+	}
 	return redis.NewClient(opts), nil
 }

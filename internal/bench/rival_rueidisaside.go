@@ -15,8 +15,8 @@ func openRueidisAside(_ context.Context, url string) (bytesCache, error) {
 	return newRueidisAside(url, false)
 }
 
-// openRueidisAsideRedis opens it without its client-side cache, so that every hit is one in
-// Redis. Its callers could not wait for one another so; hits do not.
+// openRueidisAsideRedis opens it without its client-side cache, so that every hit is one
+// in Redis. Its callers could not wait for one another so; hits do not.
 func openRueidisAsideRedis(_ context.Context, url string) (bytesCache, error) {
 	return newRueidisAside(url, true)
 }

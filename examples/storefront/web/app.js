@@ -3,7 +3,9 @@
 // imports is the order on the page.
 import { sections, el } from "./lib.js";
 import "./products.js";
+import "./account.js";
 import "./summary.js";
+import "./cart.js";
 import "./limit.js";
 import "./reads.js";
 

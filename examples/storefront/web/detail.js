@@ -1,5 +1,6 @@
 import { el, api, latest, badge, price, number, ms } from "./lib.js";
 import { read } from "./products.js";
+import { addToCart } from "./session.js";
 
 const burst = 50;
 
@@ -27,6 +28,12 @@ export function detail({ changed, open }) {
     const { product: p, source, took_ms } = answers[0];
     const heading = el("h3", { tabindex: "-1" }, p.name);
     const again = (times) => () => show(p.id, { times, focus: false });
+    const note = el("p", { role: "status" });
+    const say = (text, warn = false) => {
+      note.className = warn ? "message warn" : "message";
+      note.textContent = text;
+    };
+    say(message, warn);
     root.replaceChildren(
       el("p", { class: "measure", "data-testid": "measure" }, answers.length > 1 ? tally(answers) : [badge(source), " ", ms(took_ms)]),
       heading,
@@ -35,8 +42,9 @@ export function detail({ changed, open }) {
       el("p", {}, p.description),
       el("div", { class: "actions" },
         el("button", { type: "button", class: "primary", click: again(1) }, "Read again"),
-        el("button", { type: "button", click: again(burst) }, `Read ${burst}× at once`)),
-      el("p", { class: warn ? "message warn" : "message", role: "status" }, message),
+        el("button", { type: "button", click: again(burst) }, `Read ${burst}× at once`),
+        el("button", { type: "button", click: () => addToCart(p.id, 1).then(() => say("In your cart."), (err) => say(err.message, true)) }, "Add to cart")),
+      note,
       facts(p.sales), quarters(p.sales.quarters), together(p.bought_together), editor(p));
     if (focus) {
       // On a narrow screen the panel is below the list: go there.

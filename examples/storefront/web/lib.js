@@ -24,7 +24,8 @@ export function el(tag, attributes = {}, ...children) {
 }
 
 // api calls the server. It resolves to the answer, with how long the round
-// trip took as roundTrip; an error's message is the server's own explanation.
+// trip took as roundTrip; an error's message is the server's own explanation, with
+// the status as status.
 export async function api(path, options = {}) {
   const start = performance.now();
   let response, body;
@@ -37,12 +38,13 @@ export async function api(path, options = {}) {
   } catch {
     throw new Error("The server did not answer. Is it still running?");
   }
-  if (!response.ok) throw new Error(body.detail || response.statusText);
+  if (!response.ok) throw Object.assign(new Error(body.detail || response.statusText), { status: response.status });
   return { ...body, roundTrip: performance.now() - start };
 }
 
-// bus carries news between sections: "read" events go to the table of reads, and
-// "limit" events say what the headers of an answer told about the limit.
+// bus carries news between sections: "read" events go to the table of reads,
+// "limit" events say what the headers of an answer told about the limit, and
+// "session" events what the session holds.
 export const bus = new EventTarget();
 
 function tellLimit(response) {

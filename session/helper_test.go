@@ -1,0 +1,168 @@
+package session
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha1"
+	"encoding/hex"
+	"errors"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/freshet-go/freshet/internal/redistest"
+)
+
+// isLong reports whether tests may take more than a few seconds.
+func isLong() bool { return os.Getenv("FRESHET_LONG") != "" }
+
+// some is one topology of each kind, and all of them if FRESHET_LONG is set: for tests
+// that wait for a Timeout on each.
+func some() []redistest.Topology {
+	on := []redistest.Topology{redistest.Miniredis, redistest.Standalone, redistest.Cluster}
+	if isLong() {
+		on = append(on, redistest.RESP2, redistest.Sentinel)
+	}
+	return on
+}
+
+// newStore returns a store. Its Timeout is long unless the test sets it: a busy machine
+// is not what most tests are about.
+func newStore(t testing.TB, rdb redis.UniversalClient, opts Options) *Redis {
+	t.Helper()
+	if opts.Timeout == 0 {
+		opts.Timeout = 20 * time.Second
+	}
+	if opts.Prefix == "" {
+		opts.Prefix = redistest.Prefix(t)
+	}
+	r, err := New(rdb, &opts)
+	if err != nil {
+		t.Fatalf("New(%+v) = %v", opts, err)
+	}
+	return r
+}
+
+// fresh is a record that lives for an hour.
+func fresh(data string) Record {
+	return Record{Login: 1, Deadline: time.Now().Add(time.Hour), Data: []byte(data)}
+}
+
+// creates makes a record of an hour under a new handle.
+func creates(t testing.TB, s Store, data string) (handle string, r Record) {
+	t.Helper()
+	handle = newHandle()
+	r, err := s.Create(t.Context(), handle, fresh(data), time.Hour)
+	if err != nil {
+		t.Fatalf("Create = %v", err)
+	}
+	return handle, r
+}
+
+// newHandle makes a handle, or the name of a user.
+func newHandle() string { return rand.Text() }
+
+// logsIn makes a record that is listed.
+func logsIn(t testing.TB, r *Redis, user string) (handle string, rec Record) {
+	t.Helper()
+	since := time.Now()
+	handle, rec = creates(t, r, "x")
+	if _, err := r.AddUser(t.Context(), user, handle, since, rec.Deadline, 0); err != nil {
+		t.Fatalf("AddUser = %v", err)
+	}
+	return handle, rec
+}
+
+// wants fails the test unless an error is what it should be; nil wants none.
+func wants(t testing.TB, call string, err, want error) {
+	t.Helper()
+	if !errors.Is(err, want) {
+		t.Errorf("%s = %v, want %v", call, err, want)
+	}
+}
+
+// finds fails the test unless Get returns what it should; nil wants the record.
+func finds(t testing.TB, s Store, handle string, want error) Record {
+	t.Helper()
+	r, err := s.Get(t.Context(), handle)
+	wants(t, "Get", err, want)
+	return r
+}
+
+// do runs a command on a server.
+func do(t testing.TB, s *redistest.Server, args ...any) any {
+	t.Helper()
+	v, err := s.Client(t).Do(t.Context(), args...).Result()
+	if err != nil && !errors.Is(err, redis.Nil) {
+		t.Fatalf("%v = %v", args, err)
+	}
+	return v
+}
+
+// keys are the keys with a prefix, on all masters.
+func keys(t testing.TB, s *redistest.Server, prefix string) (all []string) {
+	t.Helper()
+	var mu sync.Mutex
+	scan := func(ctx context.Context, node *redis.Client) error {
+		it := node.Scan(ctx, 0, prefix+":*", 1000).Iterator()
+		for it.Next(ctx) {
+			mu.Lock()
+			all = append(all, it.Val())
+			mu.Unlock()
+		}
+		return it.Err()
+	}
+	var err error
+	switch rdb := s.Client(t).(type) {
+	case *redis.ClusterClient:
+		err = rdb.ForEachMaster(t.Context(), scan)
+	case *redis.Client:
+		err = scan(t.Context(), rdb)
+	}
+	if err != nil {
+		t.Fatalf("SCAN = %v", err)
+	}
+	return all
+}
+
+// eventually waits for a condition.
+func eventually(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	deadline := time.Now().Add(time.Minute)
+	for !ok() {
+		if time.Now().After(deadline) {
+			t.Fatalf("gave up waiting for: %s", what)
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// requestsOf a script, for Proxy.DropRepliesTo.
+func requestsOf(source string) func([]byte) bool {
+	sum := sha1.Sum([]byte(source))
+	sha := hex.EncodeToString(sum[:])
+	return func(request []byte) bool { return strings.Contains(string(request), sha) }
+}
+
+// together runs f n times side by side and waits.
+func together(n int, f func(i int)) {
+	var wg sync.WaitGroup
+	for i := range n {
+		wg.Go(func() { f(i) })
+	}
+	wg.Wait()
+}
+
+// bubble runs a test in virtual time, on a miniredis.
+func bubble(t *testing.T, f func(t *testing.T, s *redistest.Server)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		t.Cleanup(func() { time.Sleep(2 * time.Second) }) // idle workers end
+		f(t, redistest.Mini(t))
+	})
+}
