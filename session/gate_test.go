@@ -35,6 +35,18 @@ type passage struct {
 	done chan struct{} // closed when it has been executed
 }
 
+// schedules is how many orders to try: with FRESHET_LONG all on one server, and a tenth
+// on each of the other topologies, which take longer.
+func schedules(s *redistest.Server, all int) int {
+	switch {
+	case !isLong():
+		return 60
+	case s.Topology() == redistest.Standalone:
+		return all
+	}
+	return all / 10
+}
+
 var errCrashed = errors.New("the process has crashed")
 
 func newActors(t *testing.T, s *redistest.Server, n int, opts Options) []*actor {

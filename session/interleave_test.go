@@ -143,10 +143,7 @@ var roles = map[string]func(h *history, a *actor, token string){
 func TestInterleavings(t *testing.T) {
 	t.Parallel()
 	redistest.Each(t, func(t *testing.T, s *redistest.Server) {
-		schedules := 60
-		if isLong() {
-			schedules = 10_000
-		}
+		schedules := schedules(s, 10_000)
 		seed := rand.Uint64()
 		rng := rand.New(rand.NewPCG(seed, 1))
 		actors := newActors(t, s, 5, Options{})

@@ -164,11 +164,7 @@ func raceLogins(t *testing.T, actors []*actor, schedules int, tick func(rng *ran
 func TestLoginsRacingRevocations(t *testing.T) {
 	t.Parallel()
 	redistest.Each(t, func(t *testing.T, s *redistest.Server) {
-		schedules := 60
-		if isLong() {
-			schedules = 5_000
-		}
-		raceLogins(t, newActors(t, s, 4, Options{}), schedules, func(*rand.Rand) {})
+		raceLogins(t, newActors(t, s, 4, Options{}), schedules(s, 5_000), func(*rand.Rand) {})
 	})
 }
 
