@@ -111,7 +111,7 @@
 // There is no background job, and no key without expiry. A user's name is in the name of a
 // key, and in the record, in the clear: where that matters, use an id.
 //
-// The user of Redis needs the commands GET, SET, UNLINK, EXISTS, GETRANGE, SETRANGE,
-// PEXPIRE, PTTL, TIME, ZADD, ZREM, ZCOUNT, ZSCORE, ZRANGEBYSCORE, ZREMRANGEBYRANK,
-// ZREMRANGEBYSCORE, EVAL, EVALSHA and PING.
+// The user of Redis needs the commands GET, MGET (or else several are read one by one),
+// SET, UNLINK, EXISTS, GETRANGE, SETRANGE, PEXPIRE, PTTL, TIME, ZADD, ZREM, ZCOUNT,
+// ZSCORE, ZRANGEBYSCORE, ZREMRANGEBYRANK, ZREMRANGEBYSCORE, EVAL, EVALSHA and PING.
 package session

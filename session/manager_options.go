@@ -27,8 +27,8 @@ type ManagerOptions struct {
 	// TouchEvery is how often the use of a session is noted in the store. The request
 	// that does so costs one round trip more, and finds out whether the user's
 	// sessions have been revoked even if the index of them was lost; saving data does as
-	// well, as often. Shorter than
-	// Idle. Zero: a tenth of Idle, at most a minute. Negative: at every request.
+	// well, as often. Shorter than Idle. Zero: a tenth of Idle, at most a minute.
+	// Negative: at every request.
 	TouchEvery time.Duration
 
 	// RenewEvery is how often a session in use gets a new secret, so that a stolen
@@ -75,10 +75,10 @@ type ManagerOptions struct {
 	ErrorHandler func(http.ResponseWriter, *http.Request, error)
 
 	// OnReuse is told when the secret is used that RenewEvery replaced last, and whose
-	// grace is over: the cookie was stolen, before or after that. One that is older is
-	// an [ErrWrongSecret] as any other. The request has no session, but
-	// the other holder still has; to end it, call [Manager.Revoke] or [Manager.RevokeAll].
-	// Zero: only counted.
+	// grace is over: the cookie was stolen, before or after that. One that is older is an
+	// [ErrWrongSecret] as any other. The request has no session, but the other holder
+	// still has; to end it, call [Manager.Revoke] or [Manager.RevokeAll]. Zero: only
+	// counted.
 	OnReuse func(ctx context.Context, user, handle string)
 
 	// OnError is told what nobody receives otherwise: records that cannot be decoded,

@@ -112,7 +112,7 @@ func realMain(ctx context.Context) error {
 	}
 	defer s.close()
 	r := &runner{
-		server: s, scale: fullScale, prefix: fmt.Sprintf("bench-%08x", rand.Uint32()),
+		server: s, scale: fullScale, prefix: fmt.Sprintf("b%06x", rand.Uint32N(1<<24)),
 		rounds: *rounds, duration: *duration, rivals: takes, progress: os.Stderr,
 	}
 	if *cpu != "" {
