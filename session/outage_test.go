@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"errors"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -251,5 +252,43 @@ func TestOutOfMemory(t *testing.T) {
 			t.Errorf("RevokeUser = %d, %v, want 1", n, err)
 		}
 		finds(t, r, h, ErrNotFound)
+	})
+}
+
+// A touch for almost no time, on a server that is kept from its processor in the middle of
+// the script, makes no record of what it removes. Chance decides whether it is, so that the
+// script is run many times, beside others who want the processor.
+func TestTouchMakesNothing(t *testing.T) {
+	redistest.EachPrivate(t, []redistest.Topology{redistest.Standalone}, func(t *testing.T, s *redistest.Server) {
+		r := newStore(t, s.Client(t), Options{Prefix: redistest.Prefix(t)})
+		h, rec := creates(t, r, "x")
+		key := r.o.keys.Key("s", h)
+		stop := make(chan struct{})
+		defer close(stop)
+		for range 2 * runtime.NumCPU() {
+			go func() {
+				for {
+					select {
+					case <-stop:
+						return
+					default:
+					}
+				}
+			}()
+		}
+		script := "local function touch()\n" + touchSource + "\nend\n" + `
+			local record, made = redis.call('GET', KEYS[1]), 0
+			for i = 1, 100000 do
+				redis.call('SET', KEYS[1], record, 'PX', 100000)
+				touch()
+				if redis.call('PTTL', KEYS[1]) == -1 then
+					made = made + 1
+				end
+			end
+			return made`
+		made := do(t, s, "eval", script, 1, key, word(rec.Login), 1)
+		if made != int64(0) {
+			t.Errorf("%v of 100,000 touches made a key that does not expire", made)
+		}
 	})
 }

@@ -4,7 +4,8 @@
 -- Returns {server time us, outcome}: 1 done; 0 no record; 2 another login; 3 not a
 -- record.
 -- Expiry: ttl from now, at most the deadline. It comes first: where memory is short a
--- script may still write if it has written.
+-- script may still write if it has written. Redis 7 removes the record at once if it takes
+-- so long itself that the ttl is over, and SETRANGE would make a new one.
 local t = redis.call('TIME')
 local us = string.format('%.0f', t[1] * 1000000 + t[2])
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
@@ -25,5 +26,7 @@ if string.sub(head, 10, 17) ~= ARGV[1] then
 end
 local px = math.max(math.min(deadline - now, tonumber(ARGV[2])), 1)
 redis.call('PEXPIRE', KEYS[1], string.format('%.0f', px))
-redis.call('SETRANGE', KEYS[1], 25, string.format('%013.0f', now))
+if redis.call('EXISTS', KEYS[1]) == 1 then
+  redis.call('SETRANGE', KEYS[1], 25, string.format('%013.0f', now))
+end
 return {us, 1}
