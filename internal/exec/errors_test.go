@@ -399,7 +399,7 @@ func TestEarlierFailureIsTold(t *testing.T) {
 	s := redistest.Private(t, redistest.Miniredis)
 	rdb := s.Client(t)
 	rdb.AddHook(&hangsAfter{err: &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}})
-	c := newClient(t, rdb, 50*time.Millisecond)
+	c := newClient(t, rdb, time.Second)
 	err := c.Do(t.Context(), c.Budget(), Get("k"))
 	wantKind(t, "Do(GET)", err, Unavailable)
 	if !errors.Is(err, errNoAnswer) || !errors.Is(err, syscall.ECONNREFUSED) {
