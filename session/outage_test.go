@@ -5,6 +5,7 @@ import (
 	"errors"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -263,16 +264,11 @@ func TestTouchMakesNothing(t *testing.T) {
 		r := newStore(t, s.Client(t), Options{Prefix: redistest.Prefix(t)})
 		h, rec := creates(t, r, "x")
 		key := r.o.keys.Key("s", h)
-		stop := make(chan struct{})
-		defer close(stop)
+		var stop atomic.Bool
+		defer stop.Store(true)
 		for range 2 * runtime.NumCPU() {
 			go func() {
-				for {
-					select {
-					case <-stop:
-						return
-					default:
-					}
+				for !stop.Load() {
 				}
 			}()
 		}
