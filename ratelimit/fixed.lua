@@ -13,8 +13,9 @@ kinds.f = function(key, p)
   local v = redis.call('GET', key)
   if v then
     local was, n = string.match(v, '^(%d+) (%d+)$')
-    if was and tonumber(was) >= start then
-      taken, s.dirty = math.min(tonumber(n), quota), tonumber(was) > start -- the clock was set back
+    was, n = was and tonumber(was), n and tonumber(n) -- nil of what is too long, in miniredis
+    if was and n and was >= start then
+      taken, s.dirty = math.min(n, quota), was > start -- the clock was set back
     end
   end
   s.room = quota - taken
