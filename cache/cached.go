@@ -157,9 +157,9 @@ func (m *Cached[T]) get(ctx context.Context, key string, anew bool) (T, error) {
 
 // into returns a function that decodes into v, and leaves it alone if it fails.
 func (m *Cached[T]) into(v *T) func([]byte) error {
-	var decoded, zero T // one allocation for all the values of a batch
+	var decoded T // one allocation for all the values of a batch
 	return func(b []byte) error {
-		decoded = zero
+		decoded = *new(T)
 		if err := m.unmarshal(b, &decoded); err != nil {
 			return err
 		}

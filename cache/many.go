@@ -16,7 +16,8 @@ import (
 // for rather than loaded again. Things that do not exist are left out. When some
 // keys fail, or ctx ends, the map has the others, and the error joins what went wrong.
 //
-// Cost: 3 round trips per node at most, for any number of keys; 1 if all are hits.
+// Cost: 3 round trips per node at most, for any number of keys; 1 if all are hits. 1 more
+// where Redis refuses to read the keys together.
 // Errors: as Get, but never ErrNotFound.
 func (m *Cached[T]) GetMany(ctx context.Context, keys []string) (map[string]T, error) {
 	if !m.c.running.Enter() {

@@ -13,8 +13,8 @@ kinds.f = function(key, p)
   local v = redis.call('GET', key)
   if v then
     local was, n = string.match(v, '^(%d+) (%d+)$')
-    was, n = was and tonumber(was), n and tonumber(n) -- nil of what is too long, in miniredis
-    if was and n and was >= start then
+    was, n = tonumber(was or ''), tonumber(n or '')
+    if was and n and was >= start then -- tonumber reads nothing of what is too long, in miniredis
       taken, s.dirty = math.min(n, quota), was > start -- the clock was set back
     end
   end

@@ -13,8 +13,12 @@ import (
 // Whatever is under a key, no script fails, nothing negative comes out, and what is
 // denied is allowed after RetryAfter.
 func FuzzStored(f *testing.F) {
-	for kind := range 4 {
-		for _, v := range []string{"", "1795791380986000", "179579138098600021", "1 2 3", "1795791380986000 3", "1795791380000000 3 9", strings.Repeat("\x00", 40)} {
+	const overlong = "9227000000000000000" // more than 64 bits with a sign hold
+	for kind := range 8 {
+		for _, v := range []string{
+			"", "1795791380986000", "179579138098600021", "1 2 3", "1795791380986000 3", "1795791380000000 3 9", strings.Repeat("\x00", 40),
+			overlong + " 0", "1795791380000000 " + overlong, overlong + " 0 0", "1795791380000000 " + overlong + " " + overlong,
+		} {
 			f.Add(uint8(kind), v, int64(1795791380_986_001))
 		}
 	}

@@ -259,11 +259,15 @@ func TestBadArguments(t *testing.T) {
 		if got, err := r.AllowUpTo(ctx, "k", 4); err != nil || got.Granted != 3 {
 			t.Errorf("AllowUpTo(4) of 3 = %+v, %v, want 3", got, err)
 		}
+		r.denials.add(r.plans.own, "denied", 1, r.denials.now("denied"), []standing{{retry: 1_000_000, reset: 1_000_000}, {}})
+		if got := allows(t, r, "denied", 1, false); got.RetryAfter == 0 {
+			t.Errorf("a remembered denial is %+v", got)
+		}
 		if err := r.Close(ctx); err != nil {
 			t.Fatal(err)
 		}
 		for name, err := range map[string]error{
-			"Allow": second(r.Allow(ctx, "k")), "AllowUpTo": second(r.AllowUpTo(ctx, "k", 1)),
+			"Allow": second(r.Allow(ctx, "k")), "Allow, remembered": second(r.Allow(ctx, "denied")), "AllowUpTo": second(r.AllowUpTo(ctx, "k", 1)),
 			"Refund": r.Refund(ctx, "k", 1), "Wait": r.Wait(ctx, "k", 1), "Reset": r.Reset(ctx, "k"),
 		} {
 			if !errors.Is(err, ErrClosed) {

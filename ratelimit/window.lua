@@ -11,8 +11,9 @@ kinds.w = function(key, p)
   local v = redis.call('GET', key)
   if v then
     local was, a, b = string.match(v, '^(%d+) (%d+) (%d+)$')
-    if was then
-      was, a, b = tonumber(was), math.min(tonumber(a), quota), math.min(tonumber(b), quota)
+    was, a, b = tonumber(was or ''), tonumber(a or ''), tonumber(b or '')
+    if was and a and b then -- tonumber reads nothing of what is too long, in miniredis
+      a, b = math.min(a, quota), math.min(b, quota)
       if was >= start then
         prev, cur, s.dirty = a, b, was > start -- the clock was set back
       elseif was == start - period then

@@ -67,7 +67,7 @@ var decoders = sync.Pool{New: func() any { return &decoder{dec: msgpack.NewDecod
 // The text of an error names the target's type and does not quote the data.
 func Unmarshal(b []byte, v any) error {
 	if s, ok := v.(*string); ok {
-		if text, ok := readText(b); ok { // the decoder takes ten times as long
+		if text, ok := readText(b); ok { // in half the time that the decoder takes
 			*s = string(text)
 			return nil
 		}
