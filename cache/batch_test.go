@@ -22,7 +22,7 @@ func TestLostReplyInBatch(t *testing.T) {
 	ctx := context.Background()
 	redistest.Each(t, func(t *testing.T, s *redistest.Server) {
 		for name, match := range map[string]func([]byte) bool{
-			"get": redistest.Command("get", "mget"), "lease": requestsOf(leaseSource), "fill": requestsOf(fillSource),
+			"get": redistest.Command("get", "mget"), "lease": redistest.Script(leaseSource), "fill": redistest.Script(fillSource),
 		} {
 			nths := []int64{1, 4, 10}
 			if name == "get" && !strings.Contains(t.Name(), "cluster") {
@@ -101,8 +101,8 @@ func TestFillOutcomeUnknown(t *testing.T) {
 			t.Fatal(err)
 		}
 		later := begin(t.Context(), a, "k", returns(new(atomic.Int64), "new"))
-		eventually(t, "two waiters", func() bool { return waiting(a, "k") == 2 })
-		p.DropRepliesTo(requestsOf(fillSource), 1000)
+		redistest.Eventually(t, "two waiters", func() bool { return waiting(a, "k") == 2 })
+		p.DropRepliesTo(redistest.Script(fillSource), 1000)
 		close(g.open)
 		(<-first).wants(t, "k", "old")
 		(<-later).wants(t, "k", "new")
@@ -119,7 +119,7 @@ func TestStaleOnErrorAfterDelete(t *testing.T) {
 		if err := b.Set(t.Context(), "k", []byte("old"), time.Millisecond); err != nil {
 			t.Fatal(err)
 		}
-		eventually(t, "the value is expired", func() bool { return b.state(t, "k") == "expired" })
+		redistest.Eventually(t, "the value is expired", func() bool { return b.state(t, "k") == "expired" })
 		g := newGate()
 		first := begin(t.Context(), a, "k", g.load("", errBroken))
 		<-g.began
@@ -127,7 +127,7 @@ func TestStaleOnErrorAfterDelete(t *testing.T) {
 			t.Fatal(err)
 		}
 		later := begin(t.Context(), a, "k", func(context.Context) ([]byte, error) { return nil, errBroken })
-		eventually(t, "two waiters", func() bool { return waiting(a, "k") == 2 })
+		redistest.Eventually(t, "two waiters", func() bool { return waiting(a, "k") == 2 })
 		close(g.open)
 		(<-first).wants(t, "k", "old")
 		(<-later).fails(t, "k", errBroken)
@@ -137,7 +137,7 @@ func TestStaleOnErrorAfterDelete(t *testing.T) {
 // A load that takes long does not hold up the others of its batch: they are stored,
 // and who asks for them gets them.
 func TestSlowLoadInBatch(t *testing.T) {
-	bubble(t, func(t *testing.T, s *redistest.Server) {
+	redistest.Bubble(t, func(t *testing.T, s *redistest.Server) {
 		cs := newCaches(t, s, 2, Options{Prefix: "p"})
 		load := func(_ context.Context, key string) (string, error) {
 			switch key {
@@ -191,7 +191,7 @@ func TestSlowLoadInBatch(t *testing.T) {
 // When its context ends GetMany returns what has come by then, in whatever order
 // it was asked for.
 func TestGetManyKeepsWhatCame(t *testing.T) {
-	bubble(t, func(t *testing.T, s *redistest.Server) {
+	redistest.Bubble(t, func(t *testing.T, s *redistest.Server) {
 		c := newCaches(t, s, 1, Options{Prefix: "p"})[0]
 		m, err := NewCached(c, "m", func(_ context.Context, key string) (string, error) {
 			if strings.HasPrefix(key, "slow") {

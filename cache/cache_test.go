@@ -50,7 +50,7 @@ func TestValueIsTheCallers(t *testing.T) {
 			clear(v)
 		}
 		go func() { <-g.began; close(g.open) }()
-		together(10, func(int) { scribble() })
+		redistest.Together(10, func(int) { scribble() })
 		scribble()
 		if n := g.n.Load(); n != 1 {
 			t.Errorf("%d loads, want 1", n)
@@ -291,7 +291,7 @@ func TestHold(t *testing.T) {
 
 // A Hold ends, and a Set during it removes what was stored before it.
 func TestHoldEnds(t *testing.T) {
-	bubble(t, func(t *testing.T, s *redistest.Server) {
+	redistest.Bubble(t, func(t *testing.T, s *redistest.Server) {
 		c := newCaches(t, s, 1, Options{Prefix: "p"})[0]
 		if err := c.Hold(t.Context(), time.Minute, "k"); err != nil {
 			t.Fatal(err)
@@ -363,13 +363,13 @@ func TestKeysExpire(t *testing.T) {
 		if d := rdb.PTTL(t.Context(), c.keysOf("k")[0]).Val(); d <= 0 || d > 6*time.Minute {
 			t.Errorf("PTTL(%q) = %v, want at most 6 minutes", "k", d)
 		}
-		eventually(t, "no lease", func() bool { return rdb.Exists(t.Context(), c.keysOf("k")[1]).Val() == 0 })
+		redistest.Eventually(t, "no lease", func() bool { return rdb.Exists(t.Context(), c.keysOf("k")[1]).Val() == 0 })
 	})
 }
 
 // A load that takes longer than the lease keeps it.
 func TestLongLoadKeepsLease(t *testing.T) {
-	bubble(t, func(t *testing.T, s *redistest.Server) {
+	redistest.Bubble(t, func(t *testing.T, s *redistest.Server) {
 		cs := newCaches(t, s, 2, Options{Prefix: "p"})
 		first := begin(t.Context(), cs[0], "k", slow(20*time.Second))
 		synctest.Wait()
@@ -437,7 +437,7 @@ func refused(t *testing.T, c *Redis) {
 
 // Close's context ends first: the loads are cancelled and their callers answered.
 func TestCloseCutsLoads(t *testing.T) {
-	bubble(t, func(t *testing.T, s *redistest.Server) {
+	redistest.Bubble(t, func(t *testing.T, s *redistest.Server) {
 		cs := newCaches(t, s, 2, Options{Prefix: "p"})
 		var ended error
 		hang := func(ctx context.Context) ([]byte, error) {
@@ -472,7 +472,7 @@ func TestCloseCutsLoads(t *testing.T) {
 // Close waits for background loads, but not for the rest that follows a failure.
 func TestCloseWaitsForRefresh(t *testing.T) {
 	for _, fails := range []error{nil, errBroken} {
-		bubble(t, func(t *testing.T, s *redistest.Server) {
+		redistest.Bubble(t, func(t *testing.T, s *redistest.Server) {
 			c := newCaches(t, s, 1, Options{Prefix: "p", TTL: time.Second, StaleFor: time.Hour, EarlyRefresh: -1})[0]
 			wants(t, c, "k", returns(new(atomic.Int64), "v"), "v")
 			time.Sleep(2 * time.Second)
@@ -494,7 +494,7 @@ func TestCloseWaitsForRefresh(t *testing.T) {
 
 // Close gives up what is still to be deleted.
 func TestCloseGivesUpDeletes(t *testing.T) {
-	bubble(t, func(t *testing.T, s *redistest.Server) {
+	redistest.Bubble(t, func(t *testing.T, s *redistest.Server) {
 		c := newCaches(t, s, 1, Options{Prefix: "p", Timeout: 100 * time.Millisecond})[0]
 		s.Kill(t)
 		if err := c.Delete(t.Context(), "k"); !errors.Is(err, ErrUnavailable) {
@@ -514,7 +514,7 @@ func TestNothingLeftBehind(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, s *redistest.Server) {
 		cs := newCaches(t, s, 3, Options{TTL: 20 * time.Millisecond, StaleFor: 20 * time.Millisecond, StaleOnError: 20 * time.Millisecond})
 		var n atomic.Int64
-		together(24, func(i int) {
+		redistest.Together(24, func(i int) {
 			c := cs[i%3]
 			for j := range 40 {
 				ctx, cancel := context.WithTimeout(t.Context(), time.Duration(1+(i*j)%7)*time.Millisecond)
@@ -578,7 +578,7 @@ func TestExpiresByItsNode(t *testing.T) {
 // What a loader returns is its own again when the load has ended, which is before
 // the value is stored.
 func TestLoaderMayReuseItsSlice(t *testing.T) {
-	bubble(t, func(t *testing.T, s *redistest.Server) {
+	redistest.Bubble(t, func(t *testing.T, s *redistest.Server) {
 		c := newCaches(t, s, 1, Options{Prefix: "p"})[0]
 		buf := []byte("value")
 		l := &loading{key: "k"}
@@ -592,7 +592,7 @@ func TestLoaderMayReuseItsSlice(t *testing.T) {
 
 // Close ends a wait for Redis that nothing else bounds.
 func TestCloseWithoutTimeout(t *testing.T) {
-	bubble(t, func(t *testing.T, s *redistest.Server) {
+	redistest.Bubble(t, func(t *testing.T, s *redistest.Server) {
 		p := s.Proxy(t)
 		c := newCache(t, p.Client(t), Options{Prefix: "p", Timeout: -1})
 		wants(t, c, "warm", returns(new(atomic.Int64), "x"), "x")

@@ -166,7 +166,7 @@ func TestCachedOfAnotherType(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		together(8, func(i int) {
+		redistest.Together(8, func(i int) {
 			for range 10 {
 				if i%2 == 0 {
 					if v, err := words.Get(t.Context(), "k"); err != nil || v != "word" {
@@ -231,7 +231,7 @@ func TestRefresh(t *testing.T) {
 		for range 5 {
 			wg.Go(refresh)
 		}
-		eventually(t, "six waiters", func() bool { return waiting(cs[0], "n:gated") == 6 })
+		redistest.Eventually(t, "six waiters", func() bool { return waiting(cs[0], "n:gated") == 6 })
 		close(g.open)
 		wg.Wait()
 		if got := n.Load() - before; got != 2 {
@@ -342,7 +342,7 @@ func TestGetManyFailsInPart(t *testing.T) {
 
 // GetMany with a loader of single values loads them side by side.
 func TestGetManySideBySide(t *testing.T) {
-	bubble(t, func(t *testing.T, s *redistest.Server) {
+	redistest.Bubble(t, func(t *testing.T, s *redistest.Server) {
 		c := newCaches(t, s, 1, Options{Prefix: "p"})[0]
 		m, err := NewCached(c, "n", func(_ context.Context, key string) (string, error) {
 			time.Sleep(time.Second)
@@ -381,7 +381,7 @@ func TestGetManyOverlaps(t *testing.T) {
 				return l.load(keys)
 			}))
 		}
-		together(18, func(i int) {
+		redistest.Together(18, func(i int) {
 			var keys []string
 			for j := range 30 {
 				keys = append(keys, fmt.Sprint((i*5+j*7)%40))
@@ -499,7 +499,7 @@ func TestFunc(t *testing.T) {
 			}
 			fs = append(fs, f)
 		}
-		together(20, func(i int) {
+		redistest.Together(20, func(i int) {
 			arg := map[string][]int{"a": {1}, "b": nil}
 			if v, err := fs[i%2](t.Context(), arg); err != nil || v != "map[a:[1] b:[]]" {
 				t.Errorf("f(%v) = %q, %v", arg, v, err)

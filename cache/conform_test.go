@@ -46,7 +46,7 @@ func conforms(t *testing.T, s *redistest.Server, prefix string, edit func(*redis
 	get(a, "k", "4", "3") // and a refresh
 	get(b, "k", "5", "4")
 	note("Hold", b.Hold(ctx, time.Millisecond, "k"))
-	eventually(t, "the Hold ends", func() bool { // GetOrLoad stores again
+	redistest.Eventually(t, "the Hold ends", func() bool { // GetOrLoad stores again
 		get(a, "k", "6", "6")
 		_, ok, err := b.Peek(ctx, "k")
 		return ok || err != nil || len(errs) > 0
@@ -78,7 +78,7 @@ func conforms(t *testing.T, s *redistest.Server, prefix string, edit func(*redis
 // settled2 waits until a cache has no flights but that of one key.
 func settled2(t *testing.T, c *Redis, but string) {
 	t.Helper()
-	eventually(t, "no other flights", func() bool {
+	redistest.Eventually(t, "no other flights", func() bool {
 		c.flights.mu.Lock()
 		defer c.flights.mu.Unlock()
 		n := len(c.flights.m)

@@ -301,7 +301,7 @@ func TestHostileLeases(t *testing.T) {
 // A lease that nobody gives back and that lasts is waited for as long as a load
 // would be.
 func TestLeaseThatLasts(t *testing.T) {
-	bubble(t, func(t *testing.T, s *redistest.Server) {
+	redistest.Bubble(t, func(t *testing.T, s *redistest.Server) {
 		rdb := s.Client(t)
 		c := newCache(t, rdb, Options{Prefix: "p", LoadTimeout: 10 * time.Second})
 		if err := rdb.Set(t.Context(), c.keysOf("k")[1], "foreign", time.Hour).Err(); err != nil {
@@ -338,7 +338,7 @@ func TestHostileHolds(t *testing.T) {
 			if err := c.Hold(t.Context(), 5*time.Millisecond, name); err != nil {
 				t.Errorf("Hold with %s under the hold key = %v", name, err)
 			}
-			eventually(t, "the hold ends", func() bool { return rdb.Exists(t.Context(), c.keysOf(name)[2]).Val() == 0 })
+			redistest.Eventually(t, "the hold ends", func() bool { return rdb.Exists(t.Context(), c.keysOf(name)[2]).Val() == 0 })
 			wants(t, c, name, returns(new(atomic.Int64), "w"), "w")
 			settled(t, c)
 			peeks(t, c, name, "w")

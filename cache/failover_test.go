@@ -12,7 +12,7 @@ import (
 
 // A planned failover under load: callers get values, without errors.
 func TestFailover(t *testing.T) {
-	long(t)
+	redistest.Long(t)
 	redistest.EachPrivate(t, []redistest.Topology{redistest.Sentinel, redistest.Cluster}, func(t *testing.T, s *redistest.Server) {
 		prefix := redistest.Prefix(t)
 		var cs []*Redis

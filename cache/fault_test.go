@@ -109,7 +109,7 @@ func outage(t *testing.T, c *Redis) {
 func worksAgain(t *testing.T, c *Redis) {
 	t.Helper()
 	tries := 0
-	eventually(t, "the cache stores values", func() bool {
+	redistest.Eventually(t, "the cache stores values", func() bool {
 		key := fmt.Sprint("works", tries)
 		tries++
 		wants(t, c, key, returns(new(atomic.Int64), "v"), "v")
@@ -121,7 +121,7 @@ func worksAgain(t *testing.T, c *Redis) {
 
 // While Redis is away MaxLoads loads run at once, and one per key.
 func TestMaxLoads(t *testing.T) {
-	bubble(t, func(t *testing.T, s *redistest.Server) {
+	redistest.Bubble(t, func(t *testing.T, s *redistest.Server) {
 		c := newCaches(t, s, 1, Options{Prefix: "p", Timeout: patience, MaxLoads: 3, LoadTimeout: 10500 * time.Millisecond})[0]
 		s.Kill(t)
 		var running, most, n atomic.Int64
@@ -138,7 +138,7 @@ func TestMaxLoads(t *testing.T) {
 			time.Sleep(time.Second)
 			return []byte("v"), nil
 		}
-		together(200, func(i int) {
+		redistest.Together(200, func(i int) {
 			key := fmt.Sprint("k", i%20)
 			call(t.Context(), c, key, load).wants(t, key, "v")
 		})
@@ -147,7 +147,7 @@ func TestMaxLoads(t *testing.T) {
 		}
 		// Too many for LoadTimeout: 30 end in time, 3 are cut, and 27 find no place.
 		var refused, cut atomic.Int64
-		together(60, func(i int) {
+		redistest.Together(60, func(i int) {
 			key := fmt.Sprint("many", i)
 			o := call(t.Context(), c, key, load)
 			switch {
@@ -182,7 +182,7 @@ func TestNestedLoads(t *testing.T) {
 		}
 	}
 	t.Run("started by the load", func(t *testing.T) {
-		bubble(t, func(t *testing.T, s *redistest.Server) {
+		redistest.Bubble(t, func(t *testing.T, s *redistest.Server) {
 			c, _ := open(t, s)
 			quick(t, call(t.Context(), c, "outer", func(ctx context.Context) ([]byte, error) {
 				return c.GetOrLoad(ctx, "inner", func(ctx context.Context) ([]byte, error) {
@@ -192,7 +192,7 @@ func TestNestedLoads(t *testing.T) {
 		})
 	})
 	t.Run("started by another", func(t *testing.T) {
-		bubble(t, func(t *testing.T, s *redistest.Server) {
+		redistest.Bubble(t, func(t *testing.T, s *redistest.Server) {
 			c, _ := open(t, s)
 			out := begin(t.Context(), c, "outer", func(ctx context.Context) ([]byte, error) {
 				time.Sleep(2 * time.Second)
@@ -206,7 +206,7 @@ func TestNestedLoads(t *testing.T) {
 	})
 	for _, key := range []string{"a", "b", "c"} {
 		t.Run("started by a batch/"+key, func(t *testing.T) {
-			bubble(t, func(t *testing.T, s *redistest.Server) {
+			redistest.Bubble(t, func(t *testing.T, s *redistest.Server) {
 				c, m := open(t, s)
 				out := begin(t.Context(), c, "outer", func(ctx context.Context) ([]byte, error) {
 					time.Sleep(2 * time.Second)
@@ -222,7 +222,7 @@ func TestNestedLoads(t *testing.T) {
 		})
 	}
 	t.Run("a batch", func(t *testing.T) {
-		bubble(t, func(t *testing.T, s *redistest.Server) {
+		redistest.Bubble(t, func(t *testing.T, s *redistest.Server) {
 			c, m := open(t, s)
 			quick(t, call(t.Context(), c, "outer", func(ctx context.Context) ([]byte, error) {
 				if got, err := m.GetMany(ctx, []string{"a", "b", "c"}); err != nil || len(got) != 3 {
@@ -237,7 +237,7 @@ func TestNestedLoads(t *testing.T) {
 // A Delete fails while the reply to an earlier one is on its way: the earlier one
 // has not done it, whatever the other process stored in between.
 func TestFailedDeleteAfterAnother(t *testing.T) {
-	bubble(t, func(t *testing.T, s *redistest.Server) {
+	redistest.Bubble(t, func(t *testing.T, s *redistest.Server) {
 		rdb := s.Client(t)
 		executed, arrive := make(chan struct{}), make(chan struct{})
 		rdb.AddHook(meddle(func(cmd redis.Cmder, send func() error) error {
@@ -283,7 +283,7 @@ func TestFailedDeleteOutlivesOthers(t *testing.T) {
 		"slow":      slow(10 * time.Second),
 	} {
 		t.Run(name, func(t *testing.T) {
-			bubble(t, func(t *testing.T, s *redistest.Server) {
+			redistest.Bubble(t, func(t *testing.T, s *redistest.Server) {
 				rdb := s.Client(t)
 				rdb.AddHook(meddle(func(cmd redis.Cmder, send func() error) error {
 					if cmd.Name() == "unlink" {
@@ -311,7 +311,7 @@ func TestFailedDeleteOutlivesOthers(t *testing.T) {
 // Redis goes away while a load is under way. Who joined it late waits for his reading
 // and for what is to be stored, and then for a load, but not for a lease as well.
 func TestJoinerWhileRedisGoes(t *testing.T) {
-	bubble(t, func(t *testing.T, s *redistest.Server) {
+	redistest.Bubble(t, func(t *testing.T, s *redistest.Server) {
 		p := s.Proxy(t)
 		c := newCache(t, p.Client(t), Options{Prefix: "p", Timeout: patience})
 		wants(t, c, "warm", returns(new(atomic.Int64), "x"), "x")
@@ -333,8 +333,8 @@ func TestJoinerWhileRedisGoes(t *testing.T) {
 // A user who may do nothing, or not enough, and a wrong password.
 func TestNotPermitted(t *testing.T) {
 	redistest.EachPrivate(t, []redistest.Topology{redistest.Standalone}, func(t *testing.T, s *redistest.Server) {
-		do(t, s, "acl", "setuser", "reader", "on", ">pw", "~*", "-@all", "+get", "+hello", "+ping")
-		do(t, s, "acl", "setuser", "writer", "on", ">pw", "~*", "-@all", "+get", "+hello", "+ping", "+evalsha", "+eval", "+time")
+		s.Do(t, "acl", "setuser", "reader", "on", ">pw", "~*", "-@all", "+get", "+hello", "+ping")
+		s.Do(t, "acl", "setuser", "writer", "on", ">pw", "~*", "-@all", "+get", "+hello", "+ping", "+evalsha", "+eval", "+time")
 		as := func(user, password string) *Redis {
 			return newCache(t, s.Client(t, func(o *redis.UniversalOptions) { o.Username, o.Password = user, password }), Options{})
 		}
@@ -367,8 +367,8 @@ func TestNotPermitted(t *testing.T) {
 // read one by one.
 func TestGetManyNotPermitted(t *testing.T) {
 	redistest.EachPrivate(t, []redistest.Topology{redistest.Standalone}, func(t *testing.T, s *redistest.Server) {
-		do(t, s, "acl", "setuser", "some", "on", ">pw", "~p:?:{m:mine*", "+@all")
-		do(t, s, "acl", "setuser", "singly", "on", ">pw", "~*", "+@all", "-mget")
+		s.Do(t, "acl", "setuser", "some", "on", ">pw", "~p:?:{m:mine*", "+@all")
+		s.Do(t, "acl", "setuser", "singly", "on", ">pw", "~*", "+@all", "-mget")
 		o := Options{Prefix: "p"}
 		all := newMany(t, newCache(t, s.Client(t), o), func(keys []string) (map[string]string, error) {
 			return map[string]string{"mine1": "a", "mine2": "b", "theirs": "c"}, nil

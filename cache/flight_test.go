@@ -29,7 +29,7 @@ func TestFirstCallerCancels(t *testing.T) {
 		for range 9 {
 			others = append(others, begin(t.Context(), c, "k", g.load("v", nil)))
 		}
-		eventually(t, "ten waiters", func() bool { return waiting(c, "k") == 10 })
+		redistest.Eventually(t, "ten waiters", func() bool { return waiting(c, "k") == 10 })
 		cancel()
 		(<-first).fails(t, "k", context.Canceled)
 		close(g.open)
@@ -62,7 +62,7 @@ func TestAllCallersCancel(t *testing.T) {
 // A waiter with 50 ms of patience leaves a load of 400 ms after 50 ms.
 func TestWaiterDeadline(t *testing.T) {
 	t.Run("virtual", func(t *testing.T) {
-		bubble(t, func(t *testing.T, s *redistest.Server) {
+		redistest.Bubble(t, func(t *testing.T, s *redistest.Server) {
 			c := newCaches(t, s, 1, Options{Prefix: "p"})[0]
 			for _, created := range []bool{true, false} {
 				ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
@@ -126,7 +126,7 @@ func failsForAll(t *testing.T, s *redistest.Server, load func(*gate) ([]byte, er
 		outs = append(outs, begin(t.Context(), a, "k", gated))
 	}
 	<-g.began
-	eventually(t, "ten waiters", func() bool { return waiting(a, "k") == 10 })
+	redistest.Eventually(t, "ten waiters", func() bool { return waiting(a, "k") == 10 })
 	close(g.open)
 	for _, out := range outs {
 		if o := <-out; o.err == nil || check(o.err) != nil {
@@ -234,7 +234,7 @@ func TestNotFoundTTL(t *testing.T) {
 		remembers time.Duration
 	}{{0, 30 * time.Second}, {time.Minute, time.Minute}, {-1, 0}} {
 		t.Run(test.ttl.String(), func(t *testing.T) {
-			bubble(t, func(t *testing.T, s *redistest.Server) {
+			redistest.Bubble(t, func(t *testing.T, s *redistest.Server) {
 				c := newCaches(t, s, 1, Options{Prefix: "p", NotFoundTTL: test.ttl, StaleFor: time.Hour, StaleOnError: time.Hour})[0]
 				var n atomic.Int64
 				none := func(context.Context) ([]byte, error) { n.Add(1); return nil, ErrNotFound }
@@ -263,7 +263,7 @@ func TestNotFoundTTL(t *testing.T) {
 func TestLoadTimeout(t *testing.T) {
 	t.Parallel()
 	t.Run("virtual", func(t *testing.T) {
-		bubble(t, func(t *testing.T, s *redistest.Server) {
+		redistest.Bubble(t, func(t *testing.T, s *redistest.Server) {
 			c := newCaches(t, s, 1, Options{Prefix: "p", LoadTimeout: 7 * time.Second})[0]
 			ended := make(chan error, 1)
 			hang := func(ctx context.Context) ([]byte, error) {
@@ -303,7 +303,7 @@ func TestLoadTimeout(t *testing.T) {
 // The load in another process outlasts LoadTimeout: nobody waits longer, but loads
 // for himself.
 func TestLoadTimeoutOfOthers(t *testing.T) {
-	bubble(t, func(t *testing.T, s *redistest.Server) {
+	redistest.Bubble(t, func(t *testing.T, s *redistest.Server) {
 		a := newCache(t, s.Client(t), Options{Prefix: "p", LoadTimeout: time.Hour})
 		b := newCache(t, s.Client(t), Options{Prefix: "p", LoadTimeout: 10 * time.Second})
 		first := begin(t.Context(), a, "k", slow(time.Minute))
@@ -329,7 +329,7 @@ func TestOtherProcessLoads(t *testing.T) {
 		for range 5 {
 			outs = append(outs, begin(t.Context(), cs[1], "k", g.load("w", nil)))
 		}
-		eventually(t, "five waiters", func() bool { return waiting(cs[1], "k") == 5 })
+		redistest.Eventually(t, "five waiters", func() bool { return waiting(cs[1], "k") == 5 })
 		close(g.open)
 		(<-first).wants(t, "k", "v")
 		for _, o := range outs {
@@ -367,7 +367,7 @@ func (h *holdBack) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 }
 
 func isScript(source string) func(redis.Cmder) bool {
-	match := requestsOf(source)
+	match := redistest.Script(source)
 	return func(cmd redis.Cmder) bool {
 		args := cmd.Args()
 		return len(args) > 1 && match([]byte(fmt.Sprint(args[1])))
@@ -388,7 +388,7 @@ func TestLatecomerTakesStoredValue(t *testing.T) {
 		first := begin(t.Context(), a, "k", mustNotLoad(t))
 		<-h.held
 		second := begin(t.Context(), a, "k", mustNotLoad(t))
-		eventually(t, "two waiters", func() bool { return waiting(a, "k") == 2 })
+		redistest.Eventually(t, "two waiters", func() bool { return waiting(a, "k") == 2 })
 		wants(t, b, "k", returns(new(atomic.Int64), "v"), "v")
 		settled(t, b)
 		close(h.let)
@@ -453,7 +453,7 @@ func TestVoidDuringLoad(t *testing.T) {
 						wants(t, c, "k", returns(&n, "new"), want)
 					}
 					// A flight that was left behind by a void of its own process is not waited for.
-					eventually(t, "the old load was refused", func() bool { return cs[0].Stats().Refused == 1 })
+					redistest.Eventually(t, "the old load was refused", func() bool { return cs[0].Stats().Refused == 1 })
 				})
 			}
 		}
@@ -466,7 +466,7 @@ func TestVoidDuringLoad(t *testing.T) {
 func TestDeletesFasterThanLoads(t *testing.T) {
 	for _, by := range []string{"same", "other"} {
 		t.Run(by, func(t *testing.T) {
-			bubble(t, func(t *testing.T, s *redistest.Server) {
+			redistest.Bubble(t, func(t *testing.T, s *redistest.Server) {
 				const load = time.Second
 				cs := newCaches(t, s, 4, Options{Prefix: "p"})
 				stop := make(chan struct{})
@@ -487,7 +487,7 @@ func TestDeletesFasterThanLoads(t *testing.T) {
 					}
 				}()
 				var longest atomic.Int64
-				together(30, func(i int) {
+				redistest.Together(30, func(i int) {
 					time.Sleep(time.Duration(i) * 170 * time.Millisecond)
 					for range 5 {
 						o := call(t.Context(), cs[i%3], "k", slow(load))
@@ -513,7 +513,7 @@ func TestDeletesFasterThanLoads(t *testing.T) {
 // The lease passes from one process to another at every Delete, and a third never
 // gets hold of it: after the second time it loads for itself.
 func TestLeasePassesOn(t *testing.T) {
-	bubble(t, func(t *testing.T, s *redistest.Server) {
+	redistest.Bubble(t, func(t *testing.T, s *redistest.Server) {
 		const load, period = time.Second, 600 * time.Millisecond
 		cs := newCaches(t, s, 3, Options{Prefix: "p"})
 		begin(t.Context(), cs[0], "k", slow(load))

@@ -2,41 +2,15 @@ package cache
 
 import (
 	"context"
-	"crypto/sha1"
-	"encoding/hex"
 	"errors"
-	"os"
-	"slices"
-	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 
 	"github.com/freshet-go/freshet/internal/redistest"
 )
-
-// long skips a test that takes more than three seconds, unless FRESHET_LONG is set.
-func long(t *testing.T) {
-	t.Helper()
-	if os.Getenv("FRESHET_LONG") == "" {
-		t.Skip("takes more than 3 s; FRESHET_LONG=1 runs it")
-	}
-}
-
-// quick is those of the topologies whose servers start in no time, and all of them
-// if FRESHET_LONG is set.
-func quick(on ...redistest.Topology) []redistest.Topology {
-	if os.Getenv("FRESHET_LONG") != "" {
-		return on
-	}
-	return slices.DeleteFunc(on, func(topology redistest.Topology) bool {
-		return topology == redistest.Sentinel || topology == redistest.Cluster
-	})
-}
 
 var errBroken = errors.New("the database is broken")
 
@@ -163,22 +137,10 @@ func waiting(c *Redis, key string) int {
 	return 0
 }
 
-// eventually waits for a condition.
-func eventually(t testing.TB, what string, ok func() bool) {
-	t.Helper()
-	deadline := time.Now().Add(time.Minute)
-	for !ok() {
-		if time.Now().After(deadline) {
-			t.Fatalf("gave up waiting for: %s", what)
-		}
-		time.Sleep(time.Millisecond)
-	}
-}
-
 // settled waits until a cache has neither flights nor anything to delete.
 func settled(t testing.TB, c *Redis) {
 	t.Helper()
-	eventually(t, "no flights and nothing owed", func() bool {
+	redistest.Eventually(t, "no flights and nothing owed", func() bool {
 		c.flights.mu.Lock()
 		defer c.flights.mu.Unlock()
 		return len(c.flights.m) == 0 && c.Stats().Pending == 0
@@ -192,29 +154,4 @@ func peeks(t testing.TB, c *Redis, key, want string) {
 	if err != nil || ok != (want != "") || string(v) != want {
 		t.Errorf("Peek(%q) = %q, %v, %v, want %q", key, v, ok, err, want)
 	}
-}
-
-// requests of a script, for Proxy.DropRepliesTo.
-func requestsOf(source string) func([]byte) bool {
-	sum := sha1.Sum([]byte(source))
-	sha := hex.EncodeToString(sum[:])
-	return func(request []byte) bool { return strings.Contains(string(request), sha) }
-}
-
-// together runs f n times side by side and waits.
-func together(n int, f func(i int)) {
-	var wg sync.WaitGroup
-	for i := range n {
-		wg.Go(func() { f(i) })
-	}
-	wg.Wait()
-}
-
-// bubble runs a test in virtual time, on a miniredis.
-func bubble(t *testing.T, f func(t *testing.T, s *redistest.Server)) {
-	t.Helper()
-	synctest.Test(t, func(t *testing.T) {
-		t.Cleanup(func() { time.Sleep(2 * time.Second) }) // idle workers end
-		f(t, redistest.Mini(t))
-	})
 }

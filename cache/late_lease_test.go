@@ -133,7 +133,7 @@ func TestLateFill(t *testing.T) {
 				if err := b.Set(t.Context(), "k", []byte(want), time.Millisecond); err != nil {
 					t.Fatal(err)
 				}
-				eventually(t, "the value is stale", func() bool { return b.state(t, "k") == "stale" })
+				redistest.Eventually(t, "the value is stale", func() bool { return b.state(t, "k") == "stale" })
 			}
 			h := newStraying(isScript(fillSource), 1)
 			rdb.AddHook(h)
@@ -221,7 +221,7 @@ func TestUnknownLeaseIsReleased(t *testing.T) {
 					if want = "stale"; b.Set(t.Context(), "k", []byte(want), time.Millisecond) != nil {
 						t.Fatal("Set failed")
 					}
-					eventually(t, "the value is stale", func() bool { return a.state(t, "k") == "stale" })
+					redistest.Eventually(t, "the value is stale", func() bool { return a.state(t, "k") == "stale" })
 				}
 				worksAgain(t, a) // with scripts known and connections made
 				h := &lostThen{match: isScript(test.source)}
@@ -231,7 +231,7 @@ func TestUnknownLeaseIsReleased(t *testing.T) {
 				}
 				rdb.AddHook(h)
 				wants(t, a, "k", returns(new(atomic.Int64), "a"), want)
-				eventually(t, "the request was sent", func() bool { return h.n.Load() > 0 })
+				redistest.Eventually(t, "the request was sent", func() bool { return h.n.Load() > 0 })
 				o := call(t.Context(), b, "k", returns(new(atomic.Int64), "b"))
 				o.wants(t, "k", "b")
 				if o.took > leaseTerm/2 {

@@ -13,7 +13,7 @@ import (
 // than one try.
 func sets(t *testing.T, c *Redis, value string) {
 	t.Helper()
-	eventually(t, "a Set in time", func() bool { return c.Set(t.Context(), "k", []byte(value), 0) == nil })
+	redistest.Eventually(t, "a Set in time", func() bool { return c.Set(t.Context(), "k", []byte(value), 0) == nil })
 	settled(t, c)
 }
 

@@ -14,7 +14,7 @@ import (
 // A lease that a Delete has removed is not renewed into being, and what was
 // loaded under it is not stored.
 func TestRenewalNeverRecreates(t *testing.T) {
-	bubble(t, func(t *testing.T, s *redistest.Server) {
+	redistest.Bubble(t, func(t *testing.T, s *redistest.Server) {
 		cs := newCaches(t, s, 2, Options{Prefix: "p"})
 		first := begin(t.Context(), cs[0], "k", slow(10*time.Second))
 		synctest.Wait()
@@ -63,7 +63,7 @@ func (noFill) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessP
 
 // A load whose value could not be stored gives the lease back.
 func TestFillFails(t *testing.T) {
-	bubble(t, func(t *testing.T, s *redistest.Server) {
+	redistest.Bubble(t, func(t *testing.T, s *redistest.Server) {
 		rdb := s.Client(t)
 		rdb.AddHook(noFill{})
 		c := newCache(t, rdb, Options{Prefix: "p", Timeout: 100 * time.Millisecond})

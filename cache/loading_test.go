@@ -10,7 +10,7 @@ import (
 )
 
 func TestLoading(t *testing.T) {
-	bubble(t, func(t *testing.T, s *redistest.Server) {
+	redistest.Bubble(t, func(t *testing.T, s *redistest.Server) {
 		c := newCaches(t, s, 1, Options{Prefix: "p", Timeout: patience})[0]
 		s.Mini().SetError("LOADING Redis is loading the dataset in memory")
 		for i := range 20 {

@@ -44,25 +44,25 @@ func TestLostReplies(t *testing.T) {
 			after  string // what another process then gets, with a loader of "later"
 			drops  int
 		}{
-			{"peek", requestsOf(peekSource), "old", get("old"), "old", 1},
+			{"peek", redistest.Script(peekSource), "old", get("old"), "old", 1},
 			{"get", redistest.Command("get"), "old", get("old"), "old", 1},
-			{"lease", requestsOf(leaseSource), "", get("new"), "later new", 1},
-			{"lease twice", requestsOf(leaseSource), "", get("new"), "later new", 2},
-			{"fill", requestsOf(fillSource), "", get("new"), "new", 1},
-			{"fill twice", requestsOf(fillSource), "", get("new"), "new", 2},
-			{"refresh", requestsOf(refreshSource), "stale", get("old"), "later new old", 1},
+			{"lease", redistest.Script(leaseSource), "", get("new"), "later new", 1},
+			{"lease twice", redistest.Script(leaseSource), "", get("new"), "later new", 2},
+			{"fill", redistest.Script(fillSource), "", get("new"), "new", 1},
+			{"fill twice", redistest.Script(fillSource), "", get("new"), "new", 2},
+			{"refresh", redistest.Script(refreshSource), "stale", get("old"), "later new old", 1},
 			{"delete", redistest.Command("unlink"), "old", void(func(c *Redis) error { return c.Delete(ctx, "k") }), "later", 1},
 			{"delete twice", redistest.Command("unlink"), "old", void(func(c *Redis) error { return c.Delete(ctx, "k") }), "later", 2},
-			{"expire", requestsOf(expireSource), "old", void(func(c *Redis) error { return c.Expire(ctx, "k") }), "later old", 1},
-			{"hold", requestsOf(holdSource), "old", void(func(c *Redis) error { return c.Hold(ctx, time.Second, "k") }), "later", 1},
-			{"set", requestsOf(setSource), "old", func(t *testing.T, c *Redis) {
+			{"expire", redistest.Script(expireSource), "old", void(func(c *Redis) error { return c.Expire(ctx, "k") }), "later old", 1},
+			{"hold", redistest.Script(holdSource), "old", void(func(c *Redis) error { return c.Hold(ctx, time.Second, "k") }), "later", 1},
+			{"set", redistest.Script(setSource), "old", func(t *testing.T, c *Redis) {
 				if err := c.Set(ctx, "k", []byte("set"), 0); !errors.Is(err, ErrUnavailable) {
 					t.Errorf("Set with a lost reply = %v, want ErrUnavailable", err)
 				}
 				wants(t, c, "k", returns(new(atomic.Int64), "new"), "new") // what was loaded after that, at any rate
 				settled(t, c)
 			}, "later", 1},
-			{"release", requestsOf(releaseSource), "", func(t *testing.T, c *Redis) {
+			{"release", redistest.Script(releaseSource), "", func(t *testing.T, c *Redis) {
 				call(ctx, c, "k", func(context.Context) ([]byte, error) { return nil, errBroken }).fails(t, "k", errBroken)
 			}, "later", 1},
 		} {
@@ -136,7 +136,7 @@ func TestRandomlyLostReplies(t *testing.T) {
 			if err := cs[i%2].Delete(t.Context(), "k"); err != nil {
 				t.Fatalf("Delete = %v", err)
 			}
-			together(4, func(j int) { wants(t, cs[j%2], "k", load, fmt.Sprint(version.Load())) })
+			redistest.Together(4, func(j int) { wants(t, cs[j%2], "k", load, fmt.Sprint(version.Load())) })
 		}
 	})
 }

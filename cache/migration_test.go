@@ -50,7 +50,7 @@ func TestSlotMigration(t *testing.T) {
 							}
 						}
 						for _, c := range []*Redis{a, b} {
-							together(4, func(int) { wants(t, c, "k", load, fmt.Sprint(version.Load())) })
+							redistest.Together(4, func(int) { wants(t, c, "k", load, fmt.Sprint(version.Load())) })
 							settled(t, c)
 						}
 					}

@@ -19,7 +19,7 @@ import (
 // Every operation on a server that hangs comes back when its context ends, by
 // deadline or by cancel, and costs no connection.
 func TestHungServer(t *testing.T) {
-	redistest.EachPrivate(t, quick(redistest.Standalone, redistest.Sentinel, redistest.Cluster), func(t *testing.T, s *redistest.Server) {
+	redistest.EachPrivate(t, redistest.Quick(redistest.Standalone, redistest.Sentinel, redistest.Cluster), func(t *testing.T, s *redistest.Server) {
 		rdb := s.Client(t)
 		c := newCache(t, rdb, Options{StaleFor: time.Hour, Timeout: time.Second})
 		m := newMany(t, c, new(tally).load)
@@ -65,7 +65,7 @@ func TestHungServer(t *testing.T) {
 		s.Resume(t)
 		settled(t, c)
 		worksAgain(t, c)
-		eventually(t, "no connection is missing", func() bool {
+		redistest.Eventually(t, "no connection is missing", func() bool {
 			st := rdb.PoolStats()
 			return st.TotalConns == st.IdleConns
 		})
@@ -111,7 +111,7 @@ func TestRestartDuringTraffic(t *testing.T) {
 			s.Restart(t)
 			for _, c := range cs {
 				start := time.Now()
-				eventually(t, "a Set succeeds", func() bool { return c.Set(t.Context(), "probe", nil, 0) == nil })
+				redistest.Eventually(t, "a Set succeeds", func() bool { return c.Set(t.Context(), "probe", nil, 0) == nil })
 				if took := time.Since(start); took > 2*time.Second {
 					t.Errorf("the first Set succeeded %v after the restart", took)
 				}
@@ -130,7 +130,7 @@ func TestRestartDuringTraffic(t *testing.T) {
 
 // A server that loads its data for a while.
 func TestLoadingServer(t *testing.T) {
-	long(t)
+	redistest.Long(t)
 	redistest.EachPrivate(t, []redistest.Topology{redistest.Standalone}, func(t *testing.T, s *redistest.Server) {
 		c := newCache(t, s.Client(t), Options{Timeout: patience})
 		worksAgain(t, c)
@@ -156,7 +156,7 @@ func TestLoadingServer(t *testing.T) {
 		s.Kill(t)
 		s.Restart(t)
 		isLoading := func() bool { return redis.IsLoadingError(rdb.Get(t.Context(), "data0").Err()) }
-		eventually(t, "the server is LOADING", isLoading)
+		redistest.Eventually(t, "the server is LOADING", isLoading)
 		outage(t, c)
 		if !isLoading() {
 			t.Fatal("the data was loaded too early for the test")
@@ -164,9 +164,9 @@ func TestLoadingServer(t *testing.T) {
 		if err := rdb.ConfigSet(t.Context(), "key-load-delay", "0").Err(); err != nil {
 			t.Fatal(err)
 		}
-		eventually(t, "the data is loaded", func() bool { return rdb.Get(t.Context(), "data0").Err() == nil })
+		redistest.Eventually(t, "the data is loaded", func() bool { return rdb.Get(t.Context(), "data0").Err() == nil })
 		start := time.Now()
-		eventually(t, "the cache reads", func() bool {
+		redistest.Eventually(t, "the cache reads", func() bool {
 			_, _, err := c.Peek(t.Context(), "k")
 			return err == nil
 		})
@@ -212,7 +212,7 @@ func TestTooManyClients(t *testing.T) {
 
 // What one node of a cluster does is no business of the others.
 func TestOneMasterHangs(t *testing.T) {
-	long(t)
+	redistest.Long(t)
 	redistest.EachPrivate(t, []redistest.Topology{redistest.Cluster}, func(t *testing.T, s *redistest.Server) {
 		c := newCache(t, s.Client(t), Options{Timeout: patience, StaleFor: time.Hour})
 		m := newMany(t, c, new(tally).load)

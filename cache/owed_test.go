@@ -72,7 +72,7 @@ func TestFailedDelete(t *testing.T) {
 // More failed Deletes than are remembered: nothing is believed until the values
 // have expired.
 func TestTooManyFailedDeletes(t *testing.T) {
-	bubble(t, func(t *testing.T, s *redistest.Server) {
+	redistest.Bubble(t, func(t *testing.T, s *redistest.Server) {
 		// The connections of Mini cannot take long pipelines, those of a proxy can.
 		c := newCache(t, s.Proxy(t).Client(t), Options{Prefix: "p", Timeout: patience, TTL: time.Minute, LoadTimeout: time.Second, Jitter: -1, EarlyRefresh: -1})
 		other := newCaches(t, s, 1, Options{Prefix: "p", TTL: time.Hour})[0]
@@ -115,7 +115,7 @@ func TestTooManyFailedDeletes(t *testing.T) {
 
 // Retries end when no value can live any more.
 func TestFailedDeleteExpires(t *testing.T) {
-	bubble(t, func(t *testing.T, s *redistest.Server) {
+	redistest.Bubble(t, func(t *testing.T, s *redistest.Server) {
 		c := newCaches(t, s, 1, Options{Prefix: "p", Timeout: patience, TTL: time.Minute, StaleFor: time.Minute, LoadTimeout: time.Second})[0]
 		s.Kill(t)
 		if err := c.Delete(t.Context(), "k"); !errors.Is(err, ErrUnavailable) {
@@ -135,7 +135,7 @@ func TestFailedDeleteExpires(t *testing.T) {
 // An Expire does not do for a Delete that failed: what that was to remove is not
 // served as stale either.
 func TestExpireAfterFailedDelete(t *testing.T) {
-	bubble(t, func(t *testing.T, s *redistest.Server) {
+	redistest.Bubble(t, func(t *testing.T, s *redistest.Server) {
 		rdb := s.Client(t)
 		rdb.AddHook(meddle(func(cmd redis.Cmder, send func() error) error {
 			if cmd.Name() == "unlink" {
@@ -163,7 +163,7 @@ func TestExpireAfterFailedDelete(t *testing.T) {
 // stored, with a TTL of their own, if this process has seen them or knows their TTL.
 func TestFailedDeleteOutlivesCachedTTL(t *testing.T) {
 	for _, seen := range []bool{true, false} {
-		bubble(t, func(t *testing.T, s *redistest.Server) {
+		redistest.Bubble(t, func(t *testing.T, s *redistest.Server) {
 			p := s.Proxy(t)
 			opts := Options{Prefix: "p", TTL: time.Second, LoadTimeout: time.Second, NotFoundTTL: -1, Timeout: patience}
 			ca, cb := newCache(t, p.Client(t), opts), newCache(t, s.Client(t), opts)
@@ -192,7 +192,7 @@ func TestFailedDeleteOutlivesCachedTTL(t *testing.T) {
 			}
 			time.Sleep(time.Hour)
 			p.Refuse(false)
-			eventually(t, "the Delete is done", func() bool { return ca.Stats().Pending == 0 })
+			redistest.Eventually(t, "the Delete is done", func() bool { return ca.Stats().Pending == 0 })
 			if v, err := b.Get(t.Context(), "k"); v != "new" || err != nil {
 				t.Errorf("Get = %q, %v, want new: the Delete was forgotten", v, err)
 			}
@@ -204,7 +204,7 @@ func TestFailedDeleteOutlivesCachedTTL(t *testing.T) {
 // With no Timeout of its own, a Set that failed is owed for no longer than it can
 // still land.
 func TestFailedSetWithoutTimeout(t *testing.T) {
-	bubble(t, func(t *testing.T, s *redistest.Server) {
+	redistest.Bubble(t, func(t *testing.T, s *redistest.Server) {
 		p := s.Proxy(t)
 		c := newCache(t, p.Client(t), Options{Prefix: "p", Timeout: -1})
 		if err := c.Set(t.Context(), "k", []byte("v0"), 0); err != nil {
@@ -230,7 +230,7 @@ func TestFailedSetWithoutTimeout(t *testing.T) {
 
 // A Delete of very many keys takes longer than a Timeout, which is for each thousand.
 func TestDeleteOfVeryMany(t *testing.T) {
-	bubble(t, func(t *testing.T, s *redistest.Server) {
+	redistest.Bubble(t, func(t *testing.T, s *redistest.Server) {
 		p := s.Proxy(t)
 		c := newCache(t, p.Client(t), Options{Prefix: "p", Timeout: patience})
 		keys := make([]string, 5*voidBatch)
@@ -259,7 +259,7 @@ func TestDeleteOfVeryMany(t *testing.T) {
 
 // A Delete of very many keys on a server that hangs costs one Timeout.
 func TestDeleteOfVeryManyHangs(t *testing.T) {
-	bubble(t, func(t *testing.T, s *redistest.Server) {
+	redistest.Bubble(t, func(t *testing.T, s *redistest.Server) {
 		p := s.Proxy(t)
 		c := newCache(t, p.Client(t), Options{Prefix: "p", Timeout: patience})
 		if err := c.Delete(t.Context(), "k"); err != nil {

@@ -29,7 +29,7 @@ func TestStaleFor(t *testing.T) {
 			SetTTL(ctx, time.Hour)
 			return g.load("new", nil)(ctx)
 		}
-		together(64, func(i int) {
+		redistest.Together(64, func(i int) {
 			for range 3 {
 				wants(t, cs[i%8], "k", load, "old")
 			}
@@ -59,7 +59,7 @@ func TestRefreshFails(t *testing.T) {
 		"panic": func() ([]byte, error) { panic(errBroken) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			bubble(t, func(t *testing.T, s *redistest.Server) {
+			redistest.Bubble(t, func(t *testing.T, s *redistest.Server) {
 				var reported atomic.Int64
 				c := newCaches(t, s, 1, Options{
 					Prefix: "p", TTL: time.Minute, Jitter: -1, StaleFor: 10 * time.Second, EarlyRefresh: -1,
@@ -90,7 +90,7 @@ func TestRefreshFails(t *testing.T) {
 
 // A refresh that finds that the thing is gone makes the cache forget it.
 func TestRefreshFindsNothing(t *testing.T) {
-	bubble(t, func(t *testing.T, s *redistest.Server) {
+	redistest.Bubble(t, func(t *testing.T, s *redistest.Server) {
 		c := newCaches(t, s, 1, Options{Prefix: "p", TTL: time.Minute, Jitter: -1, StaleFor: time.Hour, StaleOnError: time.Hour, EarlyRefresh: -1})[0]
 		wants(t, c, "k", returns(new(atomic.Int64), "old"), "old")
 		time.Sleep(2 * time.Minute)
@@ -104,7 +104,7 @@ func TestRefreshFindsNothing(t *testing.T) {
 // When a load fails the old value is served for StaleOnError, but never for
 // ErrNotFound.
 func TestStaleOnError(t *testing.T) {
-	bubble(t, func(t *testing.T, s *redistest.Server) {
+	redistest.Bubble(t, func(t *testing.T, s *redistest.Server) {
 		var reported atomic.Int64
 		opts := Options{
 			Prefix: "p", TTL: time.Minute, Jitter: -1, StaleOnError: 10 * time.Second, LoadTimeout: time.Second, EarlyRefresh: -1,
@@ -119,7 +119,7 @@ func TestStaleOnError(t *testing.T) {
 			func(context.Context) ([]byte, error) { panic("oops") },
 			func(ctx context.Context) ([]byte, error) { <-ctx.Done(); return nil, ctx.Err() },
 		} {
-			together(4, func(int) { wants(t, c, "k", fails, "old") })
+			redistest.Together(4, func(int) { wants(t, c, "k", fails, "old") })
 		}
 		if st := c.Stats(); st.StaleOnError != 12 || st.LoadErrors < 3 || uint64(reported.Load()) != 12 {
 			t.Errorf("Stats() = %+v, %d reported, want StaleOnError 12, LoadErrors 3 at least, 12 reported", st, reported.Load())
@@ -169,12 +169,12 @@ func earlyRefresh(t *testing.T, c *Redis, key string, ttl, cost time.Duration) t
 func TestEarlyRefresh(t *testing.T) {
 	for _, beta := range []float64{1, 3, -1} {
 		t.Run(fmt.Sprint(beta), func(t *testing.T) {
-			bubble(t, func(t *testing.T, s *redistest.Server) {
+			redistest.Bubble(t, func(t *testing.T, s *redistest.Server) {
 				const runs, ttl, cost = 60, time.Minute, time.Second
 				c := newCaches(t, s, 1, Options{Prefix: "p", TTL: ttl, Jitter: -1, EarlyRefresh: beta})[0]
 				var mu sync.Mutex
 				var sum, late float64
-				together(runs, func(i int) {
+				redistest.Together(runs, func(i int) {
 					left := earlyRefresh(t, c, fmt.Sprint("k", i), ttl, cost).Seconds()
 					mu.Lock()
 					defer mu.Unlock()
@@ -270,7 +270,7 @@ func TestSetTTL(t *testing.T) {
 				if d > test.want || d < test.want-9*time.Second {
 					t.Errorf("SetTTL(%v): the value lives %v, want %v", test.ttl, d, test.want)
 				}
-				eventually(t, "the lease is released", func() bool { return rdb.Exists(t.Context(), c.keysOf(key)[1]).Val() == 0 })
+				redistest.Eventually(t, "the lease is released", func() bool { return rdb.Exists(t.Context(), c.keysOf(key)[1]).Val() == 0 })
 			}
 		}
 	})
@@ -378,7 +378,7 @@ func TestLateRefresh(t *testing.T) {
 				a, b := newCache(t, rdb, opts), newCache(t, s.Client(t), opts)
 				arrive := make(chan struct{})
 				rdb.AddHook(meddle(func(cmd redis.Cmder, send func() error) error {
-					if cmd.Name() == "evalsha" && requestsOf(refreshSource)(fmt.Append(nil, cmd.Args()...)) {
+					if cmd.Name() == "evalsha" && redistest.Script(refreshSource)(fmt.Append(nil, cmd.Args()...)) {
 						<-arrive
 					}
 					return send()

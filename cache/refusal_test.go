@@ -15,14 +15,6 @@ import (
 	"github.com/freshet-go/freshet/internal/redistest"
 )
 
-// do runs a command that configures a private server.
-func do(t *testing.T, s *redistest.Server, args ...any) {
-	t.Helper()
-	if err := s.Client(t).Do(t.Context(), args...).Err(); err != nil {
-		t.Fatalf("%v: %v", args, err)
-	}
-}
-
 // The server is out of memory: what it has is served, and nothing is stored.
 func TestOutOfMemory(t *testing.T) {
 	redistest.EachPrivate(t, []redistest.Topology{redistest.Standalone}, func(t *testing.T, s *redistest.Server) {
@@ -32,7 +24,7 @@ func TestOutOfMemory(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		do(t, s, "config", "set", "maxmemory", 1)
+		s.Do(t, "config", "set", "maxmemory", 1)
 		wants(t, c, "kept", mustNotLoad(t), "v")
 		for range 10 {
 			o := call(t.Context(), c, "new", returns(new(atomic.Int64), "w"))
@@ -62,21 +54,21 @@ func TestOutOfMemory(t *testing.T) {
 			t.Errorf("Stats().Unavailable = %d, want 0", st.Unavailable)
 		}
 		// Memory runs out between the lease and the fill.
-		do(t, s, "config", "set", "maxmemory", 0)
+		s.Do(t, "config", "set", "maxmemory", 0)
 		settled(t, c)
 		var reported atomic.Value
 		d := newCache(t, s.Client(t), Options{OnError: func(err error) { reported.Store(err) }})
 		g := newGate()
 		out := begin(t.Context(), d, "midway", g.load("w", nil))
 		<-g.began
-		do(t, s, "config", "set", "maxmemory", 1)
+		s.Do(t, "config", "set", "maxmemory", 1)
 		close(g.open)
 		(<-out).wants(t, "midway", "w")
 		settled(t, d)
 		if err, _ := reported.Load().(error); !redis.IsOOMError(err) || d.Stats().Dropped != 1 {
 			t.Errorf("OnError(%v), Dropped %d, want an OOM error and 1", err, d.Stats().Dropped)
 		}
-		do(t, s, "config", "set", "maxmemory", 0)
+		s.Do(t, "config", "set", "maxmemory", 0)
 		worksAgain(t, c)
 	})
 }
@@ -94,9 +86,9 @@ func TestMisconf(t *testing.T) {
 		if err := os.MkdirAll(filepath.Join(obstacle, "x"), 0o755); err != nil {
 			t.Fatal(err)
 		}
-		do(t, s, "config", "set", "save", "3600 1")
-		do(t, s, "bgsave")
-		eventually(t, "MISCONF", func() bool {
+		s.Do(t, "config", "set", "save", "3600 1")
+		s.Do(t, "bgsave")
+		redistest.Eventually(t, "MISCONF", func() bool {
 			return redis.HasErrorPrefix(rdb.Set(t.Context(), "x", "y", time.Second).Err(), "MISCONF")
 		})
 		wants(t, c, "kept", mustNotLoad(t), "v")
@@ -112,8 +104,8 @@ func TestMisconf(t *testing.T) {
 				t.Errorf("%s = %v, want MISCONF and not ErrUnavailable", name, err)
 			}
 		}
-		do(t, s, "config", "set", "save", "")
-		eventually(t, "the Delete is done", func() bool { return c.Stats().Pending == 0 })
+		s.Do(t, "config", "set", "save", "")
+		redistest.Eventually(t, "the Delete is done", func() bool { return c.Stats().Pending == 0 })
 		wants(t, c, "kept", returns(new(atomic.Int64), "w"), "w")
 	})
 }
@@ -125,7 +117,7 @@ func TestReadOnly(t *testing.T) {
 		if err := c.Set(t.Context(), "kept", []byte("v"), 0); err != nil {
 			t.Fatal(err)
 		}
-		do(t, s, "replicaof", "127.0.0.1", "1")
+		s.Do(t, "replicaof", "127.0.0.1", "1")
 		wants(t, c, "kept", mustNotLoad(t), "v")
 		for range 5 {
 			o := call(t.Context(), c, "new", returns(new(atomic.Int64), "w"))
@@ -138,8 +130,8 @@ func TestReadOnly(t *testing.T) {
 			t.Errorf("Delete = %v, want ErrUnavailable and READONLY", err)
 		}
 		wants(t, c, "kept", returns(new(atomic.Int64), "w"), "w")
-		do(t, s, "replicaof", "no", "one")
-		eventually(t, "the Delete is done", func() bool { return c.Stats().Pending == 0 })
+		s.Do(t, "replicaof", "no", "one")
+		redistest.Eventually(t, "the Delete is done", func() bool { return c.Stats().Pending == 0 })
 		peeks(t, c, "kept", "")
 	})
 }

@@ -24,11 +24,11 @@ func TestScriptFlush(t *testing.T) {
 			func() error { time.Sleep(3 * time.Millisecond); return call(t.Context(), c, "a", slow(1)).err },
 			func() error { _, err := m.GetMany(t.Context(), []string{"a", "b", "c", "d"}); return err },
 		} {
-			do(t, s, "script", "flush")
+			s.Do(t, "script", "flush")
 			if err := f(); err != nil {
 				t.Errorf("operation %d after SCRIPT FLUSH = %v", i, err)
 			}
-			do(t, s, "script", "flush")
+			s.Do(t, "script", "flush")
 			settled(t, c)
 		}
 		peeks(t, c, "load", "v")
@@ -42,7 +42,7 @@ func TestScriptFlush(t *testing.T) {
 // included: nobody notices.
 func TestScriptFlushDuringTraffic(t *testing.T) {
 	t.Parallel()
-	redistest.EachPrivate(t, quick(redistest.Standalone, redistest.Sentinel, redistest.Cluster), func(t *testing.T, s *redistest.Server) {
+	redistest.EachPrivate(t, redistest.Quick(redistest.Standalone, redistest.Sentinel, redistest.Cluster), func(t *testing.T, s *redistest.Server) {
 		cs := newCaches(t, s, 3, Options{})
 		f := startTraffic(t, cs, []string{"a", "b", "c", "d"}, false)
 		for range 20 {
@@ -63,7 +63,7 @@ func flushScripts(t *testing.T, s *redistest.Server) {
 	t.Helper()
 	cluster, ok := s.Client(t).(*redis.ClusterClient)
 	if !ok {
-		do(t, s, "script", "flush")
+		s.Do(t, "script", "flush")
 		return
 	}
 	err := cluster.ForEachMaster(t.Context(), func(ctx context.Context, node *redis.Client) error {

@@ -54,7 +54,7 @@ func TestRefreshOnlyIfUnchanged(t *testing.T) {
 			if err := b.Set(t.Context(), "k", []byte("old"), time.Millisecond); err != nil {
 				t.Fatal(err)
 			}
-			eventually(t, "the value is stale", func() bool { return b.state(t, "k") == "stale" })
+			redistest.Eventually(t, "the value is stale", func() bool { return b.state(t, "k") == "stale" })
 			h := &holdBack{match: isScript(refreshSource), held: make(chan struct{}), let: make(chan struct{})}
 			rdb.AddHook(h)
 			wants(t, a, "k", returns(new(atomic.Int64), "loaded"), "old")
@@ -62,7 +62,7 @@ func TestRefreshOnlyIfUnchanged(t *testing.T) {
 			if err := b.Set(t.Context(), "k", []byte("new"), ttl); err != nil {
 				t.Fatal(err)
 			}
-			eventually(t, "the new value is "+name, func() bool { return b.state(t, "k") == name })
+			redistest.Eventually(t, "the new value is "+name, func() bool { return b.state(t, "k") == name })
 			close(h.let)
 			settled(t, a)
 			if st := a.Stats(); st.Refreshes != 0 || st.Loads != 0 {

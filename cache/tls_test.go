@@ -23,7 +23,7 @@ import (
 
 // Over TLS everything works, and works again after an outage.
 func TestTLS(t *testing.T) {
-	long(t)
+	redistest.Long(t)
 	redistest.EachPrivate(t, []redistest.Topology{redistest.Standalone, redistest.RESP2}, func(t *testing.T, s *redistest.Server) {
 		addr, trust := listenTLS(t, s)
 		secure := func(o *redis.UniversalOptions) { o.Addrs, o.TLSConfig = []string{addr}, trust }
@@ -31,7 +31,7 @@ func TestTLS(t *testing.T) {
 			t.Error(err)
 		}
 		c := newCache(t, s.Client(t, secure), Options{Timeout: patience})
-		do(t, s, "config", "rewrite") // for the restart
+		s.Do(t, "config", "rewrite") // for the restart
 		worksAgain(t, c)
 		s.Kill(t)
 		outage(t, c)

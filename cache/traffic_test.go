@@ -8,6 +8,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/freshet-go/freshet/internal/redistest"
 )
 
 // traffic is callers of several caches, which stand for processes, who change and
@@ -138,7 +140,7 @@ func (f *traffic) check(op, key, v string, err error, least int64, start time.Ti
 func (f *traffic) flow(n int64) {
 	f.t.Helper()
 	reads, writes := f.reads.Load()+n, f.writes.Load()+n
-	eventually(f.t, "traffic flows", func() bool { return f.reads.Load() >= reads && f.writes.Load() >= writes })
+	redistest.Eventually(f.t, "traffic flows", func() bool { return f.reads.Load() >= reads && f.writes.Load() >= writes })
 }
 
 // end stops the traffic. When all is quiet every cache must have the last

@@ -24,7 +24,7 @@ func TestAttackByAskingTooMuch(t *testing.T) {
 		"fixed":  {Limit{Quota: 10, Period: time.Second, Algorithm: FixedWindow}, 50},
 	} {
 		t.Run(name, func(t *testing.T) {
-			bubble(t, func(t *testing.T, s *redistest.Server) {
+			redistest.Bubble(t, func(t *testing.T, s *redistest.Server) {
 				r := newLimiter(t, s.Client(t), c.limit, Options{})
 				allowed := 0
 				for start := time.Now(); time.Since(start) < 5*time.Second; time.Sleep(time.Second / 49) {
@@ -70,7 +70,7 @@ func TestAttackOnMemory(t *testing.T) {
 			return n
 		}
 		before := usage()
-		together(100, func(int) {
+		redistest.Together(100, func(int) {
 			for range 1000 {
 				allows(t, r, "k", 1, false)
 			}
@@ -83,7 +83,7 @@ func TestAttackOnMemory(t *testing.T) {
 
 // The clients' clocks do not matter: here they are 26 years behind the server's.
 func TestAttackByClock(t *testing.T) {
-	bubble(t, func(t *testing.T, s *redistest.Server) {
+	redistest.Bubble(t, func(t *testing.T, s *redistest.Server) {
 		now := time.Date(2026, 10, 24, 23, 59, 59, 0, time.UTC)
 		s.Mini().SetTime(now)
 		rdb := s.Client(t)
@@ -128,7 +128,7 @@ func TestBounds(t *testing.T) {
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			bubble(t, func(t *testing.T, s *redistest.Server) {
+			redistest.Bubble(t, func(t *testing.T, s *redistest.Server) {
 				seed := rand.Uint64()
 				rnd := rand.New(rand.NewPCG(seed, 0))
 				r := newLimiter(t, s.Client(t), c.limit, bare(Options{}))

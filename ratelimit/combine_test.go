@@ -34,7 +34,7 @@ func TestHotKey(t *testing.T) {
 				opts := bare(Options{Prefix: redistest.Prefix(t), Also: limits[1:]})
 				a, b := newLimiter(t, s.Client(t), limits[0], opts), newLimiter(t, s.Client(t), limits[0], opts)
 				var allowed atomic.Int64
-				together(64, func(i int) {
+				redistest.Together(64, func(i int) {
 					r := []*Redis{a, b}[i%2]
 					for range 10 {
 						got, err := r.AllowN(t.Context(), "k", 1+i/2%2)
@@ -72,9 +72,9 @@ func hold(rdb redis.UniversalClient) (held, release chan struct{}) {
 // Callers who were combined are answered in the order in which they came, each as if
 // the others before had been answered.
 func TestCombinedInOrder(t *testing.T) {
-	bubble(t, func(t *testing.T, s *redistest.Server) {
+	redistest.Bubble(t, func(t *testing.T, s *redistest.Server) {
 		rdb := s.Client(t)
-		do(t, s, "set", "warm", "1")
+		s.Do(t, "set", "warm", "1")
 		held, release := hold(rdb)
 		r := newLimiter(t, rdb, PerSecond(10), Options{})
 		counter := redistest.Count(t, rdb)
@@ -107,7 +107,7 @@ func TestCombinedInOrder(t *testing.T) {
 // A caller who waits for others leaves when its own context ends, and takes nothing if
 // its group has not been sent; the others get theirs.
 func TestCombinedCallerLeaves(t *testing.T) {
-	bubble(t, func(t *testing.T, s *redistest.Server) {
+	redistest.Bubble(t, func(t *testing.T, s *redistest.Server) {
 		rdb := s.Client(t)
 		held, release := hold(rdb)
 		r := newLimiter(t, rdb, PerHour(3), bare(Options{}))
@@ -136,7 +136,7 @@ func TestCombinedCallerLeaves(t *testing.T) {
 // A caller who leaves while its group is under way may have been given what it asked
 // for.
 func TestCombinedCallerLeavesLate(t *testing.T) {
-	bubble(t, func(t *testing.T, s *redistest.Server) {
+	redistest.Bubble(t, func(t *testing.T, s *redistest.Server) {
 		rdb := s.Client(t)
 		held, release := hold(rdb)
 		r := newLimiter(t, rdb, PerHour(3), bare(Options{}))
@@ -165,7 +165,7 @@ func TestCombinedCallerLeavesLate(t *testing.T) {
 
 // The first caller leaves while its request hangs: those behind it do not wait for it.
 func TestCombinedFirstLeaves(t *testing.T) {
-	bubble(t, func(t *testing.T, s *redistest.Server) {
+	redistest.Bubble(t, func(t *testing.T, s *redistest.Server) {
 		rdb := s.Client(t)
 		held, release := hold(rdb)
 		r := newLimiter(t, rdb, PerHour(3), bare(Options{}))
@@ -194,7 +194,7 @@ func TestCombinedFirstLeaves(t *testing.T) {
 
 // A lost reply is the whole group's, and debits what the group asked for once.
 func TestCombinedReplyLost(t *testing.T) {
-	bubble(t, func(t *testing.T, s *redistest.Server) {
+	redistest.Bubble(t, func(t *testing.T, s *redistest.Server) {
 		p := s.Proxy(t)
 		rdb := p.Client(t)
 		r := newLimiter(t, rdb, PerHour(100), bare(Options{Prefix: "p", OnUnavailable: FailClosed}))
@@ -218,7 +218,7 @@ func TestCombinedReplyLost(t *testing.T) {
 			})
 		}
 		synctest.Wait()
-		p.DropRepliesTo(requestsOf(ofAnyKind(takeSource)), 1)
+		p.DropRepliesTo(redistest.Script(ofAnyKind(takeSource)), 1)
 		close(release)
 		wg.Wait()
 		if st := r.Stats(); degraded.Load() != 9 || st.Degraded != 9 || st.Unknown != 9 || st.Unavailable != 9 {
@@ -238,7 +238,7 @@ func TestCombiningUnderChurn(t *testing.T) {
 	redistest.EachOf(t, []redistest.Topology{redistest.Standalone, redistest.Cluster}, func(t *testing.T, s *redistest.Server) {
 		r := newLimiter(t, s.Client(t), PerHour(1000), bare(Options{}))
 		var granted atomic.Int64
-		together(32, func(i int) {
+		redistest.Together(32, func(i int) {
 			for j := range 100 {
 				ctx, cancel := context.WithCancel(t.Context())
 				if j%3 == 0 {

@@ -48,7 +48,7 @@ func TestConcurrencyLostReplies(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			p.DropRepliesTo(requestsOf(test.source), test.drops)
+			p.DropRepliesTo(redistest.Script(test.source), test.drops)
 			var err error
 			switch test.step {
 			case "acquire":
@@ -71,7 +71,7 @@ func TestConcurrencyLostReplies(t *testing.T) {
 			if l == nil {
 				continue
 			}
-			eventually(t, "the lease is still there", func() bool { return l.Renew(t.Context()) == nil })
+			redistest.Eventually(t, "the lease is still there", func() bool { return l.Renew(t.Context()) == nil })
 			if err := l.Release(t.Context()); err != nil {
 				t.Errorf("after %s with %d lost replies: %v", test.step, test.drops, err)
 			}
@@ -96,7 +96,7 @@ func TestConcurrencyRandomlyLostReplies(t *testing.T) {
 		p.DropRepliesTo(func(request []byte) bool {
 			return strings.Contains(string(request), "evalsha") && n.Add(1)%5 == 0
 		}, 1_000_000)
-		together(callers, func(int) {
+		redistest.Together(callers, func(int) {
 			for got := 0; got < 10; {
 				l, err := c.Acquire(t.Context(), "k")
 				switch {
@@ -132,7 +132,7 @@ func TestConcurrencyRandomlyLostReplies(t *testing.T) {
 				}
 			}
 		})
-		if left, _ := do(t, s, "zcard", c.keys.Key("c", "k")).(int64); left > unknown.Load() {
+		if left, _ := s.Do(t, "zcard", c.keys.Key("c", "k")).(int64); left > unknown.Load() {
 			t.Errorf("%d leases are left, of %d that are unknown", left, unknown.Load())
 		}
 	})
@@ -151,7 +151,7 @@ func TestConcurrencyRedisAway(t *testing.T) {
 			p := s.Proxy(t)
 			c := newConcurrency(t, p.Client(t), 1000, ConcurrencyOptions{Timeout: patience})
 			works := func() bool { _, err := c.Acquire(t.Context(), "k"); return err == nil }
-			eventually(t, "Acquire works", works)
+			redistest.Eventually(t, "Acquire works", works)
 			l, released := acquires(t, c, "k", nil), acquires(t, c, "k", nil)
 			set(p, true)
 			before := c.Stats().Unavailable
@@ -186,8 +186,8 @@ func TestConcurrencyRedisAway(t *testing.T) {
 				t.Errorf("%s: Stats() = %+v, want 90 Unavailable more than %d", name, st, before)
 			}
 			set(p, false)
-			eventually(t, "Acquire works again", works)
-			eventually(t, "Renew works again", func() bool { return l.Renew(t.Context()) == nil })
+			redistest.Eventually(t, "Acquire works again", works)
+			redistest.Eventually(t, "Renew works again", func() bool { return l.Renew(t.Context()) == nil })
 		}
 	})
 }
@@ -197,7 +197,7 @@ func TestConcurrencyAbandoned(t *testing.T) {
 	redistest.EachPrivate(t, []redistest.Topology{redistest.Miniredis, redistest.Standalone}, func(t *testing.T, s *redistest.Server) {
 		c := newConcurrency(t, s.Client(t), 1, ConcurrencyOptions{Timeout: 50 * time.Millisecond})
 		direct := newConcurrency(t, s.Client(t), 1, ConcurrencyOptions{Prefix: "other"})
-		eventually(t, "the clock is known", func() bool {
+		redistest.Eventually(t, "the clock is known", func() bool {
 			l, err := c.Acquire(t.Context(), "warm")
 			return err == nil && l.Release(t.Context()) == nil
 		})
@@ -213,7 +213,7 @@ func TestConcurrencyAbandoned(t *testing.T) {
 				acquires(t, direct, "k", nil).Release(t.Context())
 			}
 			hasLeases(t, s, c, "k", 0)
-			eventually(t, "Acquire works again", func() bool {
+			redistest.Eventually(t, "Acquire works again", func() bool {
 				l, err := c.Acquire(t.Context(), "k")
 				return err == nil && l.Release(t.Context()) == nil
 			})
@@ -266,7 +266,7 @@ func TestConcurrencyForeignValue(t *testing.T) {
 		c := newConcurrency(t, s.Client(t), 1, ConcurrencyOptions{})
 		l := acquires(t, c, "k", nil)
 		key := c.keys.Key("c", "k")
-		do(t, s, "set", key, "mine")
+		s.Do(t, "set", key, "mine")
 		_, err := c.Acquire(t.Context(), "k")
 		for op, err := range map[string]error{"Acquire": err, "Renew": l.Renew(t.Context()), "Release": l.Release(t.Context())} {
 			if err == nil || errors.Is(err, ErrUnavailable) || errors.Is(err, ErrFull) || errors.Is(err, ErrLeaseLost) || !strings.Contains(err.Error(), "WRONGTYPE") {
@@ -276,17 +276,17 @@ func TestConcurrencyForeignValue(t *testing.T) {
 				t.Errorf("%s = %v, which tells the key, or not who says it", op, err)
 			}
 		}
-		if v := do(t, s, "get", key); v != "mine" {
+		if v := s.Do(t, "get", key); v != "mine" {
 			t.Errorf("the value is now %v", v)
 		}
 		// Leases of a foreign hand, for ever and without expiry: the key gets one.
-		do(t, s, "del", key)
-		do(t, s, "zadd", key, "+inf", "x", "-inf", "y", "1e300", "z")
+		s.Do(t, "del", key)
+		s.Do(t, "zadd", key, "+inf", "x", "-inf", "y", "1e300", "z")
 		c2 := newConcurrency(t, s.Client(t), 3, ConcurrencyOptions{Prefix: "p"})
 		c2.keys = c.keys
 		acquires(t, c2, "k", nil)
 		acquires(t, c2, "k", ErrFull)
-		if ttl, _ := do(t, s, "pttl", key).(int64); ttl <= 0 {
+		if ttl, _ := s.Do(t, "pttl", key).(int64); ttl <= 0 {
 			t.Errorf("the key has a TTL of %d", ttl)
 		}
 	})
@@ -296,13 +296,13 @@ func TestConcurrencyForeignValue(t *testing.T) {
 func TestConcurrencyScriptFlush(t *testing.T) {
 	redistest.EachPrivate(t, []redistest.Topology{redistest.Standalone, redistest.Miniredis}, func(t *testing.T, s *redistest.Server) {
 		c := newConcurrency(t, s.Client(t), 1, ConcurrencyOptions{})
-		do(t, s, "script", "flush")
+		s.Do(t, "script", "flush")
 		l := acquires(t, c, "k", nil)
-		do(t, s, "script", "flush")
+		s.Do(t, "script", "flush")
 		if err := l.Renew(t.Context()); err != nil {
 			t.Errorf("Renew = %v", err)
 		}
-		do(t, s, "script", "flush")
+		s.Do(t, "script", "flush")
 		if err := l.Release(t.Context()); err != nil {
 			t.Errorf("Release = %v", err)
 		}
@@ -314,11 +314,11 @@ func TestConcurrencyOutOfMemory(t *testing.T) {
 	redistest.EachPrivate(t, []redistest.Topology{redistest.Standalone}, func(t *testing.T, s *redistest.Server) {
 		c := newConcurrency(t, s.Client(t), 2, ConcurrencyOptions{})
 		l := acquires(t, c, "k", nil)
-		do(t, s, "config", "set", "maxmemory", "1")
+		s.Do(t, "config", "set", "maxmemory", "1")
 		if _, err := c.Acquire(t.Context(), "k"); !redis.IsOOMError(err) || !errors.Is(err, ErrUnavailable) {
 			t.Errorf("Acquire = %v, want ErrUnavailable because of OOM", err)
 		}
-		do(t, s, "config", "set", "maxmemory", "0")
+		s.Do(t, "config", "set", "maxmemory", "0")
 		if err := l.Release(t.Context()); err != nil {
 			t.Errorf("Release = %v", err)
 		}
@@ -335,7 +335,7 @@ func TestConcurrencyUnknownStays(t *testing.T) {
 		if err := acquires(t, c, "k", nil).Release(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		p.DropRepliesTo(requestsOf(acquireSource), 1)
+		p.DropRepliesTo(redistest.Script(acquireSource), 1)
 		rdb.AddHook(&refuseAfter{n: 1})
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
@@ -372,7 +372,7 @@ func TestConcurrencyTooLate(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, s *redistest.Server) {
 		c := newConcurrency(t, s.Client(t), 1, ConcurrencyOptions{})
 		l := acquires(t, c, "k", nil)
-		do(t, s, "eval", acquireSource, 1, l.key, l.id, 1, 1_000_000, 1000, 0)
+		s.Do(t, "eval", acquireSource, 1, l.key, l.id, 1, 1_000_000, 1000, 0)
 		hasLeases(t, s, c, "k", 0)
 	})
 }
@@ -401,7 +401,7 @@ func TestConcurrencyCommands(t *testing.T) {
 					rules = append(rules, "+"+command)
 				}
 			}
-			do(t, s, rules...)
+			s.Do(t, rules...)
 		}
 		user("enough", -1)
 		if err := works("enough"); err != nil {
@@ -423,7 +423,7 @@ func TestConcurrencyReleaseTogether(t *testing.T) {
 		c := newConcurrency(t, s.Client(t), 1, ConcurrencyOptions{})
 		for range 50 {
 			l := acquires(t, c, "k", nil)
-			together(4, func(int) {
+			redistest.Together(4, func(int) {
 				if err := l.Release(t.Context()); err != nil {
 					t.Errorf("Release = %v", err)
 				}

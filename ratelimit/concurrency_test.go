@@ -46,7 +46,7 @@ func acquires(t testing.TB, c *Concurrency, key string, want error) *Lease {
 // hasLeases fails the test unless as many leases of key are in Redis.
 func hasLeases(t testing.TB, s *redistest.Server, c *Concurrency, key string, want int64) {
 	t.Helper()
-	if n := do(t, s, "zcard", c.keys.Key("c", key)); n != want {
+	if n := s.Do(t, "zcard", c.keys.Key("c", key)); n != want {
 		t.Errorf("there are %v leases of %q in Redis, want %d", n, key, want)
 	}
 }
@@ -71,7 +71,7 @@ func TestConcurrency(t *testing.T) {
 				t.Errorf("Release of %q = %v", other, err)
 			}
 		}
-		if ttl, _ := do(t, s, "pttl", a.keys.Key("c", "k")).(int64); ttl < 1000 || ttl > 30_001 {
+		if ttl, _ := s.Do(t, "pttl", a.keys.Key("c", "k")).(int64); ttl < 1000 || ttl > 30_001 {
 			t.Errorf("the key has a TTL of %d ms, want 30 s", ttl)
 		}
 		if err := first.Renew(ctx); err != nil {
@@ -92,7 +92,7 @@ func TestConcurrency(t *testing.T) {
 		if err := errors.Join(second.Release(ctx), third.Release(ctx)); err != nil {
 			t.Errorf("Release = %v", err)
 		}
-		if n := do(t, s, "exists", a.keys.Key("c", "k")); n != int64(0) {
+		if n := s.Do(t, "exists", a.keys.Key("c", "k")); n != int64(0) {
 			t.Errorf("without leases the key is still there")
 		}
 		for i, want := range []ConcurrencyStats{{Acquired: 6, Full: 3}, {Acquired: 2, Full: 2}} {
@@ -106,7 +106,7 @@ func TestConcurrency(t *testing.T) {
 // Leases that nobody releases end after the TTL and not before, also those of a
 // holder that renewed a few times; and then they are lost for good.
 func TestConcurrencyExpiry(t *testing.T) {
-	bubble(t, func(t *testing.T, s *redistest.Server) {
+	redistest.Bubble(t, func(t *testing.T, s *redistest.Server) {
 		c := newConcurrency(t, s.Client(t), 2, ConcurrencyOptions{TTL: time.Minute})
 		ctx := t.Context()
 		crashed, renewed := acquires(t, c, "k", nil), acquires(t, c, "k", nil)
@@ -144,7 +144,7 @@ func TestConcurrencyExpiry(t *testing.T) {
 			t.Errorf("Stats() = %+v, want 4 Lost", st)
 		}
 		time.Sleep(time.Minute + 2*time.Millisecond)
-		if n := do(t, s, "exists", c.keys.Key("c", "k")); n != int64(0) {
+		if n := s.Do(t, "exists", c.keys.Key("c", "k")); n != int64(0) {
 			t.Errorf("the key is there a TTL after the last Renew")
 		}
 	})
@@ -159,7 +159,7 @@ func TestConcurrencyCrash(t *testing.T) {
 		start := time.Now()
 		lost := acquires(t, c, "k", nil)
 		var l *Lease
-		eventually(t, "the lease of a crashed holder ends", func() bool {
+		redistest.Eventually(t, "the lease of a crashed holder ends", func() bool {
 			var err error
 			l, err = c.Acquire(t.Context(), "k")
 			if err != nil && !errors.Is(err, ErrFull) {
@@ -182,7 +182,7 @@ func TestConcurrencyCrash(t *testing.T) {
 // Renew keeps a lease for much longer than its TTL, and its key with it; and a process
 // with a shorter TTL does not shorten what others have.
 func TestConcurrencyRenew(t *testing.T) {
-	bubble(t, func(t *testing.T, s *redistest.Server) {
+	redistest.Bubble(t, func(t *testing.T, s *redistest.Server) {
 		prefix := redistest.Prefix(t)
 		c := newConcurrency(t, s.Client(t), 2, ConcurrencyOptions{Prefix: prefix, TTL: time.Minute})
 		quick := newConcurrency(t, s.Client(t), 2, ConcurrencyOptions{Prefix: prefix, TTL: time.Second})
@@ -207,7 +207,7 @@ func TestConcurrencyModel(t *testing.T) {
 	t.Parallel()
 	for seed := range uint64(8) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
-			bubble(t, func(t *testing.T, s *redistest.Server) {
+			redistest.Bubble(t, func(t *testing.T, s *redistest.Server) {
 				rng := rand.New(rand.NewPCG(seed, 1))
 				limit, ttl := 1+rng.IntN(5), time.Duration(1+rng.IntN(1000))*time.Millisecond
 				prefix := redistest.Prefix(t)
@@ -279,7 +279,7 @@ func TestConcurrencyExact(t *testing.T) {
 		}
 		var mu sync.Mutex
 		var held []*Lease
-		together(callers, func(i int) {
+		redistest.Together(callers, func(i int) {
 			l, err := cs[i%len(cs)].Acquire(t.Context(), "at once")
 			if err != nil && !errors.Is(err, ErrFull) {
 				t.Errorf("Acquire = %v", err)
@@ -298,7 +298,7 @@ func TestConcurrencyExact(t *testing.T) {
 			rounds = 1
 		}
 		var now, most, got atomic.Int64
-		together(callers, func(i int) {
+		redistest.Together(callers, func(i int) {
 			for n := 0; n < rounds; {
 				l, err := cs[i%len(cs)].Acquire(t.Context(), "in turn")
 				if errors.Is(err, ErrFull) {

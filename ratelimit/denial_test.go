@@ -20,7 +20,7 @@ func TestDenialsAreRemembered(t *testing.T) {
 		"fixed":  {Quota: 7, Period: 400 * time.Millisecond, Algorithm: FixedWindow},
 	} {
 		t.Run(name, func(t *testing.T) {
-			bubble(t, func(t *testing.T, s *redistest.Server) {
+			redistest.Bubble(t, func(t *testing.T, s *redistest.Server) {
 				rdb := s.Client(t)
 				r := newLimiter(t, rdb, limit, Options{Prefix: "p"})
 				truth := newLimiter(t, s.Client(t), limit, bare(Options{Prefix: "p"}))
@@ -54,7 +54,7 @@ func TestDenialsAreRemembered(t *testing.T) {
 
 // Another cost, another key and other limits are another question.
 func TestDenialsOfOthers(t *testing.T) {
-	bubble(t, func(t *testing.T, s *redistest.Server) {
+	redistest.Bubble(t, func(t *testing.T, s *redistest.Server) {
 		type plan struct{}
 		r := newLimiter(t, s.Client(t), PerSecond(5), Options{LimitFor: func(ctx context.Context, _ string) ([]Limit, error) {
 			if ctx.Value(plan{}) != nil {
@@ -86,7 +86,7 @@ func TestDenialsAndReset(t *testing.T) {
 		"Reset":  func(r *Redis) error { return r.Reset(context.Background(), "k") },
 	} {
 		t.Run(name, func(t *testing.T) {
-			bubble(t, func(t *testing.T, s *redistest.Server) {
+			redistest.Bubble(t, func(t *testing.T, s *redistest.Server) {
 				a := newLimiter(t, s.Client(t), PerHour(5), Options{Prefix: "p"})
 				b := newLimiter(t, s.Client(t), PerHour(5), Options{Prefix: "p"})
 				allows(t, a, "k", 5, true)
@@ -110,7 +110,7 @@ func TestDenialsAndReset(t *testing.T) {
 
 // A denial that is on its way while the key is reset is not remembered.
 func TestDenialOvertakenByReset(t *testing.T) {
-	bubble(t, func(t *testing.T, s *redistest.Server) {
+	redistest.Bubble(t, func(t *testing.T, s *redistest.Server) {
 		rdb := s.Client(t)
 		decided, arrive := make(chan struct{}), make(chan struct{})
 		hold := false
@@ -159,7 +159,7 @@ func (m meddle) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 // A remembered denial counts from when it was sent: a slow reply does not make it
 // longer.
 func TestDenialCountsFromSend(t *testing.T) {
-	bubble(t, func(t *testing.T, s *redistest.Server) {
+	redistest.Bubble(t, func(t *testing.T, s *redistest.Server) {
 		p := s.Proxy(t)
 		r := newLimiter(t, p.Client(t), PerSecond(10), Options{})
 		allows(t, r, "k", 10, true)
@@ -215,7 +215,7 @@ func TestDenialsAreBounded(t *testing.T) {
 
 // A denial that is remembered costs no allocation.
 func TestDenialAllocates(t *testing.T) {
-	bubble(t, func(t *testing.T, s *redistest.Server) {
+	redistest.Bubble(t, func(t *testing.T, s *redistest.Server) {
 		r := newLimiter(t, s.Client(t), PerHour(5), Options{Also: []Limit{{Quota: 9, Period: 3 * time.Hour, Algorithm: FixedWindow}}})
 		allows(t, r, "k", 5, true)
 		allows(t, r, "k", 1, false)
@@ -229,7 +229,7 @@ func TestDenialAllocates(t *testing.T) {
 // A denial whose reply took its time is not told as if it had been told when it was
 // asked for: a retry after RetryAfter passes.
 func TestDenialSaysFromReply(t *testing.T) {
-	bubble(t, func(t *testing.T, s *redistest.Server) {
+	redistest.Bubble(t, func(t *testing.T, s *redistest.Server) {
 		p := s.Proxy(t)
 		limit := Limit{Quota: 1, Period: 800 * time.Millisecond}
 		r := newLimiter(t, p.Client(t), limit, Options{})
@@ -250,7 +250,7 @@ func TestDenialSaysFromReply(t *testing.T) {
 
 // A remembered denial knows that the window of one of the limits has ended since.
 func TestDenialOutlivesWindow(t *testing.T) {
-	bubble(t, func(t *testing.T, s *redistest.Server) {
+	redistest.Bubble(t, func(t *testing.T, s *redistest.Server) {
 		time.Sleep(time.Until(time.Now().Truncate(time.Hour).Add(time.Hour))) // a window begins
 		r := newLimiter(t, s.Client(t), Limit{Quota: 10, Period: 500 * time.Millisecond, Algorithm: FixedWindow},
 			Options{Also: []Limit{{Name: "long", Quota: 11, Period: time.Hour, Algorithm: FixedWindow}}})

@@ -33,7 +33,7 @@ func TestLostReply(t *testing.T) {
 			truth := newLimiter(t, s.Client(t), limits[0], opts)
 			left := func() int {
 				t.Helper()
-				eventually(t, "the breaker is closed", func() bool { _, err := r.Peek(t.Context(), "k"); return err == nil })
+				redistest.Eventually(t, "the breaker is closed", func() bool { _, err := r.Peek(t.Context(), "k"); return err == nil })
 				results, err := truth.Peek(t.Context(), "k")
 				if err != nil {
 					t.Fatal(err)
@@ -58,21 +58,21 @@ func TestLostReply(t *testing.T) {
 			if err := r.Refund(t.Context(), "k", 10); err != nil {
 				t.Fatal(err)
 			}
-			p.DropRepliesTo(requestsOf(script), 1)
+			p.DropRepliesTo(redistest.Script(script), 1)
 			if got, err := r.AllowN(t.Context(), "k", 5); err != nil || !got.Degraded || !got.Allowed {
 				t.Errorf("%s: AllowN whose reply is lost = %+v, %v, want to be allowed, Degraded", name, got, err)
 			}
 			if n := left(); n != 85 {
 				t.Errorf("%s: %d are left after a lost reply, want 85", name, n)
 			}
-			p.DropRepliesTo(requestsOf(ofAnyKind(takeSource)), 1)
+			p.DropRepliesTo(redistest.Script(ofAnyKind(takeSource)), 1)
 			if got, err := r.AllowUpTo(t.Context(), "k", 5); err != nil || !got.Degraded || got.Granted != 5 {
 				t.Errorf("%s: AllowUpTo whose reply is lost = %+v, %v", name, got, err)
 			}
 			if n := left(); n != 80 {
 				t.Errorf("%s: %d are left after a lost reply, want 80", name, n)
 			}
-			p.DropRepliesTo(requestsOf(ofAnyKind(refundSource)), 1)
+			p.DropRepliesTo(redistest.Script(ofAnyKind(refundSource)), 1)
 			if err := r.Refund(t.Context(), "k", 5); !errors.Is(err, ErrUnknownOutcome) {
 				t.Errorf("%s: Refund whose reply is lost = %v, want ErrUnknownOutcome", name, err)
 			}
@@ -80,7 +80,7 @@ func TestLostReply(t *testing.T) {
 				t.Errorf("%s: %d are left after a Refund whose reply was lost, want 85", name, n)
 			}
 			// Reads and what can be done twice are.
-			p.DropRepliesTo(requestsOf(ofAnyKind(peekSource)), 1)
+			p.DropRepliesTo(redistest.Script(ofAnyKind(peekSource)), 1)
 			if _, err := r.Peek(t.Context(), "k"); err != nil {
 				t.Errorf("%s: Peek whose first reply is lost = %v", name, err)
 			}
@@ -146,7 +146,7 @@ func TestRefusals(t *testing.T) {
 		two := newLimiter(t, rdb, PerHour(5), bare(Options{Prefix: "p2", Also: []Limit{{Quota: 3, Period: time.Hour, Algorithm: SlidingLog}}}))
 		for _, l := range []*Redis{r, two} {
 			allows(t, l, "k", 3, true)
-			do(t, s, "config", "set", "maxmemory", "1")
+			s.Do(t, "config", "set", "maxmemory", "1")
 			allows(t, l, "k", 3, false) // a denial writes nothing
 			if got, err := l.Allow(t.Context(), "new"); err != nil || !got.Degraded {
 				t.Errorf("Allow out of memory = %+v, %v, want Degraded", got, err)
@@ -154,23 +154,23 @@ func TestRefusals(t *testing.T) {
 			if err := l.Refund(t.Context(), "k", 1); !errors.Is(err, ErrUnavailable) || !redis.IsOOMError(err) {
 				t.Errorf("Refund out of memory = %v, want ErrUnavailable and OOM", err)
 			}
-			do(t, s, "config", "set", "maxmemory", "0")
+			s.Do(t, "config", "set", "maxmemory", "0")
 			allows(t, l, "new", 1, true)
 
-			do(t, s, "replicaof", "127.0.0.1", "1")
-			do(t, s, "config", "set", "replica-serve-stale-data", "yes")
+			s.Do(t, "replicaof", "127.0.0.1", "1")
+			s.Do(t, "config", "set", "replica-serve-stale-data", "yes")
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			short := newLimiter(t, rdb, PerHour(5), bare(Options{Prefix: "p", Timeout: patience}))
 			if got, err := short.Allow(ctx, "k"); err != nil || !got.Degraded {
 				t.Errorf("Allow on a replica = %+v, %v, want Degraded", got, err)
 			}
 			cancel()
-			do(t, s, "replicaof", "no", "one")
+			s.Do(t, "replicaof", "no", "one")
 			worksAgain(t, l)
 		}
-		do(t, s, "acl", "setuser", "nobody", "on", ">pw", "~*", "-@all", "+hello", "+ping")
-		do(t, s, "acl", "setuser", "reader", "on", ">pw", "~*", "-@all", "+hello", "+ping", "+eval", "+evalsha", "+time", "+get")
-		do(t, s, "acl", "setuser", "enough", "on", ">pw", "~p:*", "-@all", "+hello", "+ping", "+eval", "+evalsha", "+time",
+		s.Do(t, "acl", "setuser", "nobody", "on", ">pw", "~*", "-@all", "+hello", "+ping")
+		s.Do(t, "acl", "setuser", "reader", "on", ">pw", "~*", "-@all", "+hello", "+ping", "+eval", "+evalsha", "+time", "+get")
+		s.Do(t, "acl", "setuser", "enough", "on", ">pw", "~p:*", "-@all", "+hello", "+ping", "+eval", "+evalsha", "+time",
 			"+get", "+set", "+unlink", "+exists", "+getrange", "+setrange", "+pexpire")
 		as := func(user, password string) *Redis {
 			return newLimiter(t, s.Client(t, func(o *redis.UniversalOptions) { o.Username, o.Password = user, password }), PerHour(50), opts)
@@ -250,7 +250,7 @@ func TestScriptFlush(t *testing.T) {
 // A slot moves to another node: a single limit does not notice, and several are
 // OnUnavailable's while their keys are apart.
 func TestSlotMigration(t *testing.T) {
-	long(t)
+	redistest.Long(t)
 	redistest.EachPrivate(t, []redistest.Topology{redistest.Cluster}, func(t *testing.T, s *redistest.Server) {
 		one := newLimiter(t, s.Client(t), PerHour(100), bare(Options{Timeout: 5 * time.Second}))
 		two := newLimiter(t, s.Client(t), PerHour(100), bare(Options{Timeout: patience, Also: []Limit{{Quota: 100, Period: 2 * time.Hour}}}))
@@ -388,7 +388,7 @@ func TestExpiry(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		eventually(t, "all limits are as if never used", func() bool {
+		redistest.Eventually(t, "all limits are as if never used", func() bool {
 			results, err := r.Peek(t.Context(), "k")
 			return err == nil && !slices.ContainsFunc(results, func(r Result) bool { return r.ResetAfter > 0 })
 		})
@@ -414,8 +414,8 @@ func TestForeignValuesRecover(t *testing.T) {
 		} {
 			limit := Limit{Quota: 3, Period: 100 * time.Millisecond, Algorithm: test.algorithm}
 			r := newLimiter(t, s.Client(t), limit, bare(Options{}))
-			do(t, s, "set", r.plans.own.keys(r.o.keys, "k")[0], test.value)
-			eventually(t, name+" recovers", func() bool {
+			s.Do(t, "set", r.plans.own.keys(r.o.keys, "k")[0], test.value)
+			redistest.Eventually(t, name+" recovers", func() bool {
 				got, err := r.Allow(t.Context(), "k")
 				if err != nil {
 					t.Fatalf("%s: Allow = %v", name, err)

@@ -579,7 +579,7 @@ func TestMiddlewareWriter(t *testing.T) {
 // The limiters of this package say in headers what they decide by, also when Redis is
 // away.
 func TestMiddlewareOfRedis(t *testing.T) {
-	bubble(t, func(t *testing.T, s *redistest.Server) {
+	redistest.Bubble(t, func(t *testing.T, s *redistest.Server) {
 		l := newLimiter(t, s.Client(t), PerMinute(2), Options{Timeout: 100 * time.Millisecond})
 		h := Middleware(l, nil)(okHandler)
 		asked := func(status int, limit, retry string) {

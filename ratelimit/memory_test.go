@@ -31,7 +31,7 @@ func TestLocalMemoryIsBounded(t *testing.T) {
 
 // What is no longer used is forgotten.
 func TestMemoryForgets(t *testing.T) {
-	bubble(t, func(t *testing.T, _ *redistest.Server) {
+	redistest.Bubble(t, func(t *testing.T, _ *redistest.Server) {
 		m, err := NewMemory(PerSecond(5), &Options{Also: []Limit{{Quota: 9, Period: 2 * time.Second, Algorithm: SlidingLog}}})
 		if err != nil {
 			t.Fatal(err)

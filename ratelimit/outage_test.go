@@ -102,7 +102,7 @@ func outage(t *testing.T, r *Redis) {
 func worksAgain(t *testing.T, r *Redis) {
 	t.Helper()
 	start := time.Now()
-	eventually(t, "Redis decides", func() bool {
+	redistest.Eventually(t, "Redis decides", func() bool {
 		got, err := r.Allow(t.Context(), fmt.Sprint("works", time.Since(start)))
 		if err != nil {
 			t.Fatal(err)
@@ -113,7 +113,7 @@ func worksAgain(t *testing.T, r *Redis) {
 
 // A caller's own context ends a call on a server that hangs, by deadline or cancel.
 func TestHungServer(t *testing.T) {
-	redistest.EachPrivate(t, quick(redistest.Standalone, redistest.Sentinel, redistest.Cluster), func(t *testing.T, s *redistest.Server) {
+	redistest.EachPrivate(t, redistest.Quick(redistest.Standalone, redistest.Sentinel, redistest.Cluster), func(t *testing.T, s *redistest.Server) {
 		rdb := s.Client(t)
 		r := newLimiter(t, rdb, PerHour(100), Options{Timeout: time.Second})
 		worksAgain(t, r)
@@ -153,7 +153,7 @@ func TestHungServer(t *testing.T) {
 		}
 		s.Resume(t)
 		worksAgain(t, r)
-		eventually(t, "no connection is missing", func() bool {
+		redistest.Eventually(t, "no connection is missing", func() bool {
 			st := rdb.PoolStats()
 			return st.TotalConns == st.IdleConns
 		})
@@ -175,7 +175,7 @@ func TestFailLocal(t *testing.T) {
 		"window": {Limit{Quota: 20, Period: time.Second, Algorithm: SlidingWindow}, 4 * 10, 15, 5},
 	} {
 		t.Run(name, func(t *testing.T) {
-			bubble(t, func(t *testing.T, s *redistest.Server) {
+			redistest.Bubble(t, func(t *testing.T, s *redistest.Server) {
 				r := newLimiter(t, s.Client(t), c.limit, Options{Instances: 4, Timeout: patience})
 				s.Kill(t)
 				if got, err := r.AllowUpTo(t.Context(), "all", 100); err != nil || got.Granted != c.atOnce || !got.Degraded {
@@ -213,7 +213,7 @@ func TestFailLocal(t *testing.T) {
 // The master fails over under traffic: calls are decided all the time, and by Redis
 // again soon after.
 func TestFailover(t *testing.T) {
-	long(t)
+	redistest.Long(t)
 	redistest.EachPrivate(t, []redistest.Topology{redistest.Sentinel, redistest.Cluster}, func(t *testing.T, s *redistest.Server) {
 		r := newLimiter(t, s.Client(t), PerHour(1_000_000), bare(Options{Timeout: patience}))
 		worksAgain(t, r)
@@ -239,7 +239,7 @@ func TestFailover(t *testing.T) {
 		}
 		s.Failover(t)
 		s.KillMasterOf(t, r.plans.own.keys(r.o.keys, "k1")[0])
-		eventually(t, "Redis decides again", func() bool {
+		redistest.Eventually(t, "Redis decides again", func() bool {
 			got, err := r.Allow(t.Context(), "k1")
 			return err == nil && !got.Degraded
 		})
@@ -251,7 +251,7 @@ func TestFailover(t *testing.T) {
 // More than this process's share of a limit is allowed when nothing of any limit is
 // used, and the denial says when that will be.
 func TestFailLocalMoreThanShare(t *testing.T) {
-	bubble(t, func(t *testing.T, s *redistest.Server) {
+	redistest.Bubble(t, func(t *testing.T, s *redistest.Server) {
 		p := s.Proxy(t)
 		r := newLimiter(t, p.Client(t), PerSecond(4), bare(Options{Instances: 4, Also: []Limit{PerHour(1000)}, Timeout: 100 * time.Millisecond}))
 		p.Refuse(true)
@@ -274,7 +274,7 @@ func TestFailLocalMoreThanShare(t *testing.T) {
 
 // A Reset also resets what this process has counted while Redis was away.
 func TestResetAfterOutage(t *testing.T) {
-	bubble(t, func(t *testing.T, s *redistest.Server) {
+	redistest.Bubble(t, func(t *testing.T, s *redistest.Server) {
 		p := s.Proxy(t)
 		r := newLimiter(t, p.Client(t), PerHour(2), bare(Options{Timeout: 100 * time.Millisecond}))
 		for _, allowed := range []bool{true, true} {
@@ -288,7 +288,7 @@ func TestResetAfterOutage(t *testing.T) {
 				t.Errorf("Allow beyond the limit = %+v, %v", got, err)
 			}
 			p.Refuse(false)
-			eventually(t, "Reset", func() bool { return r.Reset(t.Context(), "k") == nil })
+			redistest.Eventually(t, "Reset", func() bool { return r.Reset(t.Context(), "k") == nil })
 		}
 		time.Sleep(time.Minute)
 	})
@@ -296,7 +296,7 @@ func TestResetAfterOutage(t *testing.T) {
 
 // Who leaves during an outage gets the context's error, wherever he waited.
 func TestCanceledWhileAway(t *testing.T) {
-	bubble(t, func(t *testing.T, s *redistest.Server) {
+	redistest.Bubble(t, func(t *testing.T, s *redistest.Server) {
 		p := s.Proxy(t)
 		r := newLimiter(t, p.Client(t), PerSecond(1), Options{Timeout: 100 * time.Millisecond, OnUnavailable: FailClosed})
 		p.Refuse(true)

@@ -49,7 +49,7 @@ func TestPrefetch(t *testing.T) {
 // In any span Δ at most burst + (Δ + 1 s) × rate are admitted, by several processes
 // that take ahead, at random times; and in the long run hardly fewer than the rate.
 func TestPrefetchBound(t *testing.T) {
-	bubble(t, func(t *testing.T, s *redistest.Server) {
+	redistest.Bubble(t, func(t *testing.T, s *redistest.Server) {
 		const rate, burst = 20, 30
 		var processes []*Redis
 		for range 3 {
@@ -86,7 +86,7 @@ func TestPrefetchBound(t *testing.T) {
 
 // Tokens that were taken ahead are gone when their time is over.
 func TestPrefetchExpires(t *testing.T) {
-	bubble(t, func(t *testing.T, s *redistest.Server) {
+	redistest.Bubble(t, func(t *testing.T, s *redistest.Server) {
 		r := newLimiter(t, s.Client(t), PerHour(100), Options{Prefetch: 9})
 		allows(t, r, "k", 1, true)
 		time.Sleep(time.Second)
@@ -110,7 +110,7 @@ func TestPrefetchExpires(t *testing.T) {
 
 // Tokens that are on their way while the key is reset are of before, and not kept.
 func TestPrefetchOvertakenByReset(t *testing.T) {
-	bubble(t, func(t *testing.T, s *redistest.Server) {
+	redistest.Bubble(t, func(t *testing.T, s *redistest.Server) {
 		rdb := s.Client(t)
 		r := newLimiter(t, rdb, PerHour(100), Options{Prefetch: 9})
 		allows(t, r, "k", 1, true)
@@ -138,7 +138,7 @@ func TestPrefetchTogether(t *testing.T) {
 	redistest.EachOf(t, []redistest.Topology{redistest.Standalone}, func(t *testing.T, s *redistest.Server) {
 		r := newLimiter(t, s.Client(t), Limit{Quota: 1, Period: time.Hour, Burst: 1000}, Options{Prefetch: 50})
 		var allowed atomic.Int64
-		together(64, func(i int) {
+		redistest.Together(64, func(i int) {
 			for range 40 {
 				got, err := r.Allow(t.Context(), "k")
 				if err != nil || got.Degraded {
@@ -183,7 +183,7 @@ func TestPrefetchInvalid(t *testing.T) {
 
 // Who asks for more at a time than is taken ahead gets all of the limit.
 func TestPrefetchLessThanAskedFor(t *testing.T) {
-	bubble(t, func(t *testing.T, s *redistest.Server) {
+	redistest.Bubble(t, func(t *testing.T, s *redistest.Server) {
 		r := newLimiter(t, s.Client(t), PerHour(100), bare(Options{Prefetch: 4}))
 		granted := 0
 		for range 25 {

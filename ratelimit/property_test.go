@@ -3,7 +3,6 @@ package ratelimit
 import (
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"testing"
 	"time"
 
@@ -142,7 +141,7 @@ func (l life) pause() time.Duration {
 func TestModelVirtualTime(t *testing.T) {
 	t.Parallel()
 	steps := 500
-	if os.Getenv("FRESHET_LONG") != "" {
+	if redistest.IsLong() {
 		steps = 5_000
 	}
 	for name, limits := range someLimits(t) {
@@ -253,7 +252,7 @@ func TestModel(t *testing.T) {
 				p := clients[0].plans.own
 				c, l := newChecker(t, p), newLife(seed, p)
 				steps := 500
-				if os.Getenv("FRESHET_LONG") != "" {
+				if redistest.IsLong() {
 					steps = 15_000
 				}
 				if s.Mini() != nil {

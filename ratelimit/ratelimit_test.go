@@ -16,7 +16,7 @@ import (
 
 // The example in the comment of Result.
 func TestResult(t *testing.T) {
-	bubble(t, func(t *testing.T, s *redistest.Server) {
+	redistest.Bubble(t, func(t *testing.T, s *redistest.Server) {
 		r := newLimiter(t, s.Client(t), PerSecond(5), Options{})
 		m, err := NewMemory(PerSecond(5), nil)
 		if err != nil {
@@ -42,7 +42,7 @@ func TestResult(t *testing.T) {
 func TestRetryAfterAndRemaining(t *testing.T) {
 	for name, limits := range someLimits(t) {
 		t.Run(name, func(t *testing.T) {
-			bubble(t, func(t *testing.T, s *redistest.Server) {
+			redistest.Bubble(t, func(t *testing.T, s *redistest.Server) {
 				opts := bare(Options{Also: limits[1:]})
 				r := newLimiter(t, s.Client(t), limits[0], opts)
 				m, err := NewMemory(limits[0], &opts)
@@ -94,7 +94,7 @@ func TestRetryAfterAndRemaining(t *testing.T) {
 func TestMemoryIsATwin(t *testing.T) {
 	for name, limits := range someLimits(t) {
 		t.Run(name, func(t *testing.T) {
-			bubble(t, func(t *testing.T, s *redistest.Server) {
+			redistest.Bubble(t, func(t *testing.T, s *redistest.Server) {
 				opts := bare(Options{Also: limits[1:]})
 				r := newLimiter(t, s.Client(t), limits[0], opts)
 				m := newMemory(r.plans)
@@ -283,7 +283,7 @@ func TestBadArguments(t *testing.T) {
 func second(_ Result, err error) error { return err }
 
 func TestWait(t *testing.T) {
-	bubble(t, func(t *testing.T, s *redistest.Server) {
+	redistest.Bubble(t, func(t *testing.T, s *redistest.Server) {
 		r := newLimiter(t, s.Client(t), PerSecond(10), Options{})
 		m, err := NewMemory(PerSecond(10), nil)
 		if err != nil {
@@ -327,7 +327,7 @@ func TestWait(t *testing.T) {
 func TestExactRemainder(t *testing.T) {
 	for name, also := range map[string][]Limit{"alone": nil, "with another": {PerHour(1_000_000)}} {
 		t.Run(name, func(t *testing.T) {
-			bubble(t, func(t *testing.T, s *redistest.Server) {
+			redistest.Bubble(t, func(t *testing.T, s *redistest.Server) {
 				opts := bare(Options{Also: also})
 				limit := Limit{Quota: 7, Period: time.Second, Burst: 1}
 				r := newLimiter(t, s.Client(t), limit, opts)
@@ -366,7 +366,7 @@ func TestExactRemainder(t *testing.T) {
 
 // When the rate changes the bucket goes on with what is in it.
 func TestRateChanges(t *testing.T) {
-	bubble(t, func(t *testing.T, s *redistest.Server) {
+	redistest.Bubble(t, func(t *testing.T, s *redistest.Server) {
 		open := func(l Limit) *Redis { return newLimiter(t, s.Client(t), l, bare(Options{Prefix: "p"})) }
 		seven, eleven, one := open(PerSecond(7)), open(PerSecond(11)), open(PerSecond(1))
 		rdb := s.Client(t)
@@ -430,7 +430,7 @@ func TestClockSetBack(t *testing.T) {
 // A Refund is for the window in which it was called: if the server comes to it in the
 // next one, that gets nothing, but other limits do.
 func TestRefundNamesItsWindow(t *testing.T) {
-	bubble(t, func(t *testing.T, s *redistest.Server) {
+	redistest.Bubble(t, func(t *testing.T, s *redistest.Server) {
 		rdb := s.Client(t)
 		limit := Limit{Name: "fixed", Quota: 10, Period: time.Minute, Algorithm: FixedWindow}
 		opts := bare(Options{Prefix: "p", Timeout: time.Hour, Also: []Limit{{Name: "bucket", Quota: 10, Period: time.Hour}}})

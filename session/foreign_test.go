@@ -15,22 +15,22 @@ func TestForeign(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, s *redistest.Server) {
 		r := newStore(t, s.Client(t), Options{})
 		h, rec := creates(t, r, "data")
-		whole, _ := do(t, s, "get", r.o.keys.Key("s", h)).(string)
+		whole, _ := s.Do(t, "get", r.o.keys.Key("s", h)).(string)
 		foreign := map[string]func(key string){
-			"a hash": func(key string) { do(t, s, "hset", key, "a", "b") },
-			"a list": func(key string) { do(t, s, "rpush", key, "a") },
+			"a hash": func(key string) { s.Do(t, "hset", key, "a", "b") },
+			"a list": func(key string) { s.Do(t, "rpush", key, "a") },
 		}
 		for name, value := range map[string]string{
 			"text": "hello", "a long text": strings.Repeat("hello", 50), "another format": "\x02" + whole[1:],
 			"a header cut short": whole[:headLen-1], "a byte": "\x01", "a broken deadline": whole[:headDeadline] + "not a number!" + whole[headLen:],
 		} {
-			foreign[name] = func(key string) { do(t, s, "set", key, value, "px", 3_600_000) }
+			foreign[name] = func(key string) { s.Do(t, "set", key, value, "px", 3_600_000) }
 		}
 		for name, put := range foreign {
 			h := newHandle()
 			key := r.o.keys.Key("s", h)
 			put(key)
-			kind := do(t, s, "type", key)
+			kind := s.Do(t, "type", key)
 			rec.Version = 1
 			_, err := r.Get(t.Context(), h)
 			_, swapErr := r.Swap(t.Context(), h, rec, time.Hour)
@@ -42,7 +42,7 @@ func TestForeign(t *testing.T) {
 			}
 			_, err = r.Create(t.Context(), h, fresh("x"), time.Hour)
 			wants(t, "Create over "+name, err, ErrConflict)
-			if now := do(t, s, "type", key); now != kind {
+			if now := s.Do(t, "type", key); now != kind {
 				t.Errorf("%s is now a %v, want it left alone", name, now)
 			}
 			wants(t, "Delete of "+name, r.Delete(t.Context(), h), nil)
@@ -62,18 +62,18 @@ func TestForeignList(t *testing.T) {
 		r := newStore(t, s.Client(t), Options{})
 		user := newHandle()
 		h, rec := creates(t, r, "x")
-		do(t, s, "set", r.o.keys.Key("u", user), "mine")
+		s.Do(t, "set", r.o.keys.Key("u", user), "mine")
 		for op, f := range everything(r, user, h, rec) {
 			if err := f(t.Context()); strings.Contains(op, "User") != errors.Is(err, ErrCorrupt) {
 				t.Errorf("%s with a string in place of the list = %v", op, err)
 			}
 		}
-		if got := do(t, s, "get", r.o.keys.Key("u", user)); got != "mine" {
+		if got := s.Do(t, "get", r.o.keys.Key("u", user)); got != "mine" {
 			t.Errorf("what was in place of the list is now %q", got)
 		}
 
 		user = newHandle()
-		do(t, s, "zadd", r.o.keys.Key("u", user), "8e15", "nobody", "8e15", "")
+		s.Do(t, "zadd", r.o.keys.Key("u", user), "8e15", "nobody", "8e15", "")
 		_, err := r.AddUser(t.Context(), user, h, time.Now(), rec.Deadline, 1)
 		wants(t, "AddUser to a list with foreign members", err, nil)
 		if got, err := r.UserRecords(t.Context(), user); err != nil || len(got) != 1 {
@@ -94,7 +94,7 @@ func TestCorruptAmongOthers(t *testing.T) {
 		user := newHandle()
 		good, _ := logsIn(t, r, user)
 		bad, _ := logsIn(t, r, user)
-		do(t, s, "set", r.o.keys.Key("s", bad), "hello", "px", 3_600_000)
+		s.Do(t, "set", r.o.keys.Key("s", bad), "hello", "px", 3_600_000)
 		got, err := r.UserRecords(t.Context(), user)
 		if _, ok := got[good]; err != nil || !ok || len(got) != 1 {
 			t.Errorf("UserRecords = %d, %v, want the good one", len(got), err)

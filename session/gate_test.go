@@ -39,7 +39,7 @@ type passage struct {
 // on each of the other topologies, which take longer.
 func schedules(s *redistest.Server, all int) int {
 	switch {
-	case !isLong():
+	case !redistest.IsLong():
 		return 60
 	case s.Topology() == redistest.Standalone:
 		return all

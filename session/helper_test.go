@@ -3,14 +3,9 @@ package session
 import (
 	"context"
 	"crypto/rand"
-	"crypto/sha1"
-	"encoding/hex"
 	"errors"
-	"os"
-	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -18,14 +13,11 @@ import (
 	"github.com/freshet-go/freshet/internal/redistest"
 )
 
-// isLong reports whether tests may take more than a few seconds.
-func isLong() bool { return os.Getenv("FRESHET_LONG") != "" }
-
 // some is one topology of each kind, and all of them if FRESHET_LONG is set: for tests
 // that wait for a Timeout on each.
 func some() []redistest.Topology {
 	on := []redistest.Topology{redistest.Miniredis, redistest.Standalone, redistest.Cluster}
-	if isLong() {
+	if redistest.IsLong() {
 		on = append(on, redistest.RESP2, redistest.Sentinel)
 	}
 	return on
@@ -94,16 +86,6 @@ func finds(t testing.TB, s Store, handle string, want error) Record {
 	return r
 }
 
-// do runs a command on a server.
-func do(t testing.TB, s *redistest.Server, args ...any) any {
-	t.Helper()
-	v, err := s.Client(t).Do(t.Context(), args...).Result()
-	if err != nil && !errors.Is(err, redis.Nil) {
-		t.Fatalf("%v = %v", args, err)
-	}
-	return v
-}
-
 // keys are the keys with a prefix, on all masters.
 func keys(t testing.TB, s *redistest.Server, prefix string) (all []string) {
 	t.Helper()
@@ -128,41 +110,4 @@ func keys(t testing.TB, s *redistest.Server, prefix string) (all []string) {
 		t.Fatalf("SCAN = %v", err)
 	}
 	return all
-}
-
-// eventually waits for a condition.
-func eventually(t testing.TB, what string, ok func() bool) {
-	t.Helper()
-	deadline := time.Now().Add(time.Minute)
-	for !ok() {
-		if time.Now().After(deadline) {
-			t.Fatalf("gave up waiting for: %s", what)
-		}
-		time.Sleep(time.Millisecond)
-	}
-}
-
-// requestsOf a script, for Proxy.DropRepliesTo.
-func requestsOf(source string) func([]byte) bool {
-	sum := sha1.Sum([]byte(source))
-	sha := hex.EncodeToString(sum[:])
-	return func(request []byte) bool { return strings.Contains(string(request), sha) }
-}
-
-// together runs f n times side by side and waits.
-func together(n int, f func(i int)) {
-	var wg sync.WaitGroup
-	for i := range n {
-		wg.Go(func() { f(i) })
-	}
-	wg.Wait()
-}
-
-// bubble runs a test in virtual time, on a miniredis.
-func bubble(t *testing.T, f func(t *testing.T, s *redistest.Server)) {
-	t.Helper()
-	synctest.Test(t, func(t *testing.T) {
-		t.Cleanup(func() { time.Sleep(2 * time.Second) }) // idle workers end
-		f(t, redistest.Mini(t))
-	})
 }

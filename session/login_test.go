@@ -11,6 +11,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/freshet-go/freshet/internal/redistest"
 )
 
 func TestLogin(t *testing.T) {
@@ -137,7 +139,7 @@ func TestLoginRacesRevokeAll(t *testing.T) {
 		}
 		// In Redis the revocation and the login are compared by spans, which one may have
 		// to outlast the other by a round trip.
-		eventually(t, "a login is newer than the revocation", func() (ok bool) {
+		redistest.Eventually(t, "a login is newer than the revocation", func() (ok bool) {
 			two.visit(func(s *Session[cart]) { check(t, s.UpdateNow(t.Context(), putItem("tea"))) })
 			two.visit(func(s *Session[cart]) { ok = s.LoginSince(t.Context(), "alice", time.Time{}) == nil })
 			return ok

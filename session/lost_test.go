@@ -19,7 +19,7 @@ import (
 // done once, and whoever cannot know it is told so.
 func TestLostReplies(t *testing.T) {
 	t.Parallel()
-	create1, get, peek := requestsOf(createSource), redistest.Command("get"), requestsOf(peekSource)
+	create1, get, peek := redistest.Script(createSource), redistest.Command("get"), redistest.Script(peekSource)
 	either := func(request []byte) bool { return create1(request) || get(request) || peek(request) }
 	type state struct {
 		r         *Redis // behind the proxy
@@ -100,22 +100,22 @@ func TestLostReplies(t *testing.T) {
 		}{
 			{"create", create1, 1, create, nil, created},
 			{"create and the look for it", either, 100, create, ErrUnknownOutcome, created},
-			{"swap", requestsOf(swapSource), 1, swap, nil, version(2, "swapped")},
-			{"swap twice", requestsOf(swapSource), attempts - 1, swap, nil, version(2, "swapped")},
-			{"swap always", requestsOf(swapSource), 100, swap, ErrUnknownOutcome, version(2, "swapped")},
-			{"touch", requestsOf(touchSource), 1, touch, nil, version(1, "x")},
-			{"touch always", requestsOf(touchSource), 100, touch, ErrUnavailable, version(1, "x")},
+			{"swap", redistest.Script(swapSource), 1, swap, nil, version(2, "swapped")},
+			{"swap twice", redistest.Script(swapSource), attempts - 1, swap, nil, version(2, "swapped")},
+			{"swap always", redistest.Script(swapSource), 100, swap, ErrUnknownOutcome, version(2, "swapped")},
+			{"touch", redistest.Script(touchSource), 1, touch, nil, version(1, "x")},
+			{"touch always", redistest.Script(touchSource), 100, touch, ErrUnavailable, version(1, "x")},
 			{"delete", unlink, 1, func(ctx context.Context, s *state) error { return s.r.Delete(ctx, s.h) }, nil, gone},
 			{"delete always", unlink, 100, func(ctx context.Context, s *state) error { return s.r.Delete(ctx, s.h) }, ErrUnavailable, gone},
-			{"add", requestsOf(listSource), 1, add, nil, lists(2)},
-			{"add always", requestsOf(listSource), 100, add, ErrUnavailable, func(*testing.T, *state) {}},
-			{"evict, the list", requestsOf(listSource), 1, evict, nil, lists(1)},
+			{"add", redistest.Script(listSource), 1, add, nil, lists(2)},
+			{"add always", redistest.Script(listSource), 100, add, ErrUnavailable, func(*testing.T, *state) {}},
+			{"evict, the list", redistest.Script(listSource), 1, evict, nil, lists(1)},
 			{"evict, who is there", redistest.Command("exists"), 1, evict, nil, lists(1)},
 			{"evict, delete", unlink, 1, evict, nil, lists(1)},
 			{"evict, remove", redistest.Command("zrem"), 1, evict, nil, lists(1)},
-			{"check", requestsOf(checkSource), 1, check, nil, lists(2)},
+			{"check", redistest.Script(checkSource), 1, check, nil, lists(2)},
 			{"remove", redistest.Command("zrem"), 1, remove, nil, lists(0)},
-			{"revoke", requestsOf(revokeSource), 1, revoke, nil, gone},
+			{"revoke", redistest.Script(revokeSource), 1, revoke, nil, gone},
 			{"revoke, delete", unlink, 1, revoke, nil, gone},
 			{"revoke, delete always", unlink, 100, revoke, ErrUnavailable, gone},
 			{"get", get, 1, func(ctx context.Context, s *state) error { _, err := s.r.Get(ctx, s.h); return err }, nil, version(1, "x")},
@@ -130,7 +130,7 @@ func TestLostReplies(t *testing.T) {
 				p := s.Proxy(t)
 				st := &state{r: newStore(t, p.Client(t), opts), direct: newStore(t, s.Client(t), Options{Prefix: opts.Prefix}), user: newHandle(), newHandle: newHandle()}
 				// The connections work, and some clocks are known.
-				eventually(t, "the store works", func() bool {
+				redistest.Eventually(t, "the store works", func() bool {
 					_, err := st.r.AddUser(t.Context(), "warm", newHandle(), time.Now(), time.Now().Add(time.Hour), 0)
 					_, getErr := st.r.Get(t.Context(), "warm")
 					return err == nil && errors.Is(getErr, ErrNotFound)
@@ -259,7 +259,7 @@ func TestRandomlyLostReplies(t *testing.T) {
 			return strings.Contains(string(request), "evalsha") && n.Add(1)%5 == 0
 		}, 1_000_000)
 		var acked, unknown [writers * writes]bool
-		together(writers, func(w int) {
+		redistest.Together(writers, func(w int) {
 			rec, _ := direct.Get(t.Context(), h)
 			for i := w * writes; i < (w+1)*writes; {
 				next := rec

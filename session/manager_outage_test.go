@@ -20,7 +20,7 @@ func brief(t *testing.T, p *redistest.Proxy) *Redis {
 // enter logs a user in; on a busy machine Redis may seem away at first.
 func (b *browser[T]) enter(user string) {
 	b.t.Helper()
-	eventually(b.t, "a login", func() (in bool) {
+	redistest.Eventually(b.t, "a login", func() (in bool) {
 		b.visit(func(s *Session[T]) { in = s.Login(b.t.Context(), user) == nil })
 		return in
 	})
@@ -29,7 +29,7 @@ func (b *browser[T]) enter(user string) {
 // returns waits until the session can be read, which is then a user's.
 func (b *browser[T]) returns(user string) {
 	b.t.Helper()
-	eventually(b.t, "Redis is back", func() (there bool) {
+	redistest.Eventually(b.t, "Redis is back", func() (there bool) {
 		b.do(func(_ http.ResponseWriter, r *http.Request) {
 			s, err := b.m.Get(r.Context())
 			if there = err == nil; there && s.User() != user {
@@ -163,17 +163,17 @@ func TestFaultsUnderLoad(t *testing.T) {
 			before := saved.Load()
 			p.DropRepliesTo(redistest.Command("evalsha"), 3)
 			p.Cut()
-			eventually(t, "something is saved", func() bool { return saved.Load() > before+5 })
+			redistest.Eventually(t, "something is saved", func() bool { return saved.Load() > before+5 })
 			before = away.Load()
 			p.Refuse(true)
-			eventually(t, "Redis is away", func() bool { return away.Load() > before+5 })
+			redistest.Eventually(t, "Redis is away", func() bool { return away.Load() > before+5 })
 			p.Refuse(false)
 			before = saved.Load()
-			eventually(t, "something is saved", func() bool { return saved.Load() > before+5 })
+			redistest.Eventually(t, "something is saved", func() bool { return saved.Load() > before+5 })
 		}
 		end()
 		var data cart
-		eventually(t, "Redis is back", func() (there bool) {
+		redistest.Eventually(t, "Redis is back", func() (there bool) {
 			b.do(func(_ http.ResponseWriter, r *http.Request) {
 				s, err := m.Get(r.Context())
 				if there = err == nil; there {

@@ -230,7 +230,7 @@ func steps(t *testing.T, s interface {
 func TestModel(t *testing.T) {
 	t.Parallel()
 	n := 500
-	if isLong() {
+	if redistest.IsLong() {
 		n = 20_000
 	}
 	t.Run("memory", func(t *testing.T) {
@@ -246,7 +246,7 @@ func TestModel(t *testing.T) {
 		r := newStore(t, s.Client(t), Options{})
 		steps(t, r, n, false)
 		for _, key := range keys(t, s, r.o.Prefix) {
-			if ttl, _ := do(t, s, "pttl", key).(int64); ttl <= 0 {
+			if ttl, _ := s.Do(t, "pttl", key).(int64); ttl <= 0 {
 				t.Errorf("a key has the TTL %d, want one", ttl)
 			}
 		}
@@ -257,7 +257,7 @@ func TestModel(t *testing.T) {
 // nothing shorter.
 func TestModelOfTime(t *testing.T) {
 	n := 300
-	if isLong() {
+	if redistest.IsLong() {
 		n = 10_000
 	}
 	t.Run("memory", func(t *testing.T) {
@@ -270,7 +270,7 @@ func TestModelOfTime(t *testing.T) {
 		})
 	})
 	t.Run("miniredis", func(t *testing.T) {
-		bubble(t, func(t *testing.T, s *redistest.Server) {
+		redistest.Bubble(t, func(t *testing.T, s *redistest.Server) {
 			steps(t, newStore(t, s.Client(t), Options{}), n, true)
 		})
 	})

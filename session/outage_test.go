@@ -90,7 +90,7 @@ func TestRedisAway(t *testing.T) {
 			user := newHandle()
 			h, rec := logsIn(t, direct, user)
 			calls := everything(r, user, h, rec)
-			eventually(t, "all calls work", func() bool { return works(t, calls) })
+			redistest.Eventually(t, "all calls work", func() bool { return works(t, calls) })
 			set(p, true)
 			fastest := time.Hour
 			for i := range 15 {
@@ -122,7 +122,7 @@ func TestRedisAway(t *testing.T) {
 				t.Errorf("%s: Stats() = %+v, want 150 Unavailable or Unknown", name, st)
 			}
 			set(p, false)
-			eventually(t, "all calls work again", func() bool { return works(t, calls) })
+			redistest.Eventually(t, "all calls work again", func() bool { return works(t, calls) })
 			finds(t, direct, h, nil)
 		}
 	})
@@ -134,7 +134,7 @@ func TestRestart(t *testing.T) {
 		r := newStore(t, s.Client(t), Options{Timeout: 200 * time.Millisecond})
 		var h string
 		var rec Record
-		eventually(t, "the store works", func() (ok bool) {
+		redistest.Eventually(t, "the store works", func() (ok bool) {
 			var err error
 			h = newHandle()
 			rec, err = r.Create(t.Context(), h, fresh("x"), time.Hour)
@@ -148,12 +148,12 @@ func TestRestart(t *testing.T) {
 			t.Errorf("Swap on a server that stands still = %v", err)
 		}
 		s.Resume(t)
-		eventually(t, "Get works again", func() bool { _, err := r.Get(t.Context(), h); return err == nil })
+		redistest.Eventually(t, "Get works again", func() bool { _, err := r.Get(t.Context(), h); return err == nil })
 		s.Kill(t)
 		_, err = r.Get(t.Context(), h)
 		wants(t, "Get from a server that is down", err, ErrUnavailable)
 		s.Restart(t)
-		eventually(t, "the record is gone with the server's data", func() bool { _, err := r.Get(t.Context(), h); return errors.Is(err, ErrNotFound) })
+		redistest.Eventually(t, "the record is gone with the server's data", func() bool { _, err := r.Get(t.Context(), h); return errors.Is(err, ErrNotFound) })
 		wants(t, "Touch", r.Touch(t.Context(), h, rec, time.Hour), ErrNotFound)
 		_, err = r.Swap(t.Context(), h, rec, time.Hour)
 		wants(t, "Swap", err, ErrNotFound)
@@ -172,7 +172,7 @@ func TestAddUserAbandoned(t *testing.T) {
 			_, err := r.AddUser(t.Context(), user, newHandle(), time.Now(), later, 0)
 			return err
 		}
-		eventually(t, "the clock is known", func() bool { return add("warm") == nil })
+		redistest.Eventually(t, "the clock is known", func() bool { return add("warm") == nil })
 		user := newHandle()
 		s.Pause(t)
 		for range 2 {
@@ -180,11 +180,11 @@ func TestAddUserAbandoned(t *testing.T) {
 		}
 		time.Sleep(50 * time.Millisecond) // until it is too late for both
 		s.Resume(t)
-		eventually(t, "AddUser works again", func() bool { return add("warm") == nil })
+		redistest.Eventually(t, "AddUser works again", func() bool { return add("warm") == nil })
 		for range 20 { // what was in its sockets has been read by then
 			finds(t, direct, user, ErrNotFound)
 		}
-		if n, _ := do(t, s, "exists", r.o.keys.Key("u", user)).(int64); n != 0 {
+		if n, _ := s.Do(t, "exists", r.o.keys.Key("u", user)).(int64); n != 0 {
 			t.Error("a listing that was given up was done later")
 		}
 	})
@@ -223,7 +223,7 @@ func TestScriptFlush(t *testing.T) {
 		user := newHandle()
 		h, rec := logsIn(t, r, user)
 		for op, f := range everything(r, user, h, rec) {
-			do(t, s, "script", "flush")
+			s.Do(t, "script", "flush")
 			wants(t, op+" after SCRIPT FLUSH", f(t.Context()), nil)
 		}
 	})
@@ -236,8 +236,8 @@ func TestOutOfMemory(t *testing.T) {
 		r := newStore(t, s.Client(t), Options{})
 		user := newHandle()
 		h, rec := logsIn(t, r, user)
-		do(t, s, "config", "set", "maxmemory-policy", "noeviction")
-		do(t, s, "config", "set", "maxmemory", "1")
+		s.Do(t, "config", "set", "maxmemory-policy", "noeviction")
+		s.Do(t, "config", "set", "maxmemory", "1")
 		_, err := r.Create(t.Context(), newHandle(), fresh("x"), time.Hour)
 		if !redis.IsOOMError(err) || errors.Is(err, ErrUnavailable) || errors.Is(err, ErrUnknownOutcome) {
 			t.Errorf("Create = %v, want OOM", err)
@@ -282,7 +282,7 @@ func TestTouchMakesNothing(t *testing.T) {
 				end
 			end
 			return made`
-		made := do(t, s, "eval", script, 1, key, word(rec.Login), 1)
+		made := s.Do(t, "eval", script, 1, key, word(rec.Login), 1)
 		if made != int64(0) {
 			t.Errorf("%v of 100,000 touches made a key that does not expire", made)
 		}

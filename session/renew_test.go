@@ -7,6 +7,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/freshet-go/freshet/internal/redistest"
 )
 
 // reuseLog is an OnReuse that keeps what it is told.
@@ -48,7 +50,7 @@ func TestRotationInParallel(t *testing.T) {
 		m.o.RenewGrace = time.Minute // which would be longer than RenewEvery
 		b := newBrowser(t, m)
 		b.login("alice")
-		eventually(t, "RenewEvery passes", func() bool { return time.Since(m.mustRenewed(t, b.cookie)) > 2*time.Millisecond })
+		redistest.Eventually(t, "RenewEvery passes", func() bool { return time.Since(m.mustRenewed(t, b.cookie)) > 2*time.Millisecond })
 		var all, loaded sync.WaitGroup
 		loaded.Add(requests)
 		cookies := make([]string, requests)

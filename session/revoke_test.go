@@ -171,12 +171,12 @@ func TestLoginsRacingRevocations(t *testing.T) {
 // The clocks of the clients are hours off in either direction, by which nothing changes.
 func TestLoginsRacingRevocationsWithClocksOff(t *testing.T) {
 	schedules := 100
-	if isLong() {
+	if redistest.IsLong() {
 		schedules = 1_000
 	}
 	for _, off := range []time.Duration{-7 * time.Hour, 0, 7 * time.Hour, 30 * 24 * time.Hour} {
 		t.Run(off.String(), func(t *testing.T) {
-			bubble(t, func(t *testing.T, s *redistest.Server) {
+			redistest.Bubble(t, func(t *testing.T, s *redistest.Server) {
 				pass := func(d time.Duration) {
 					time.Sleep(d)
 					s.Mini().SetTime(time.Now().Add(-off))
@@ -195,7 +195,7 @@ func TestLoginsRacingRevocationsWithClocksOff(t *testing.T) {
 func TestClocksOff(t *testing.T) {
 	for _, off := range []time.Duration{-7 * time.Hour, 7 * time.Hour} {
 		t.Run(off.String(), func(t *testing.T) {
-			bubble(t, func(t *testing.T, s *redistest.Server) {
+			redistest.Bubble(t, func(t *testing.T, s *redistest.Server) {
 				pass := func(d time.Duration) {
 					time.Sleep(d)
 					s.Mini().SetTime(time.Now().Add(-off))
@@ -247,7 +247,7 @@ func TestRevokeUserCrash(t *testing.T) {
 			h, _ := logsIn(t, other, user)
 			left = append(left, h)
 		}
-		eventually(t, "the connection is there", func() bool { return r.CheckUser(t.Context(), user, spared, rec.Deadline) == nil })
+		redistest.Eventually(t, "the connection is there", func() bool { return r.CheckUser(t.Context(), user, spared, rec.Deadline) == nil })
 		rdb.AddHook(dying{"unlink"})
 		_, err := r.RevokeUser(t.Context(), user, rec.Deadline, spared)
 		wants(t, "RevokeUser in a process that dies", err, ErrUnavailable)
@@ -278,7 +278,7 @@ func TestListLost(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, s *redistest.Server) {
 		r := newStore(t, s.Client(t), Options{})
 		lose := func(user string) {
-			if n := do(t, s, "unlink", r.o.keys.Key("u", user)); n != int64(1) {
+			if n := s.Do(t, "unlink", r.o.keys.Key("u", user)); n != int64(1) {
 				t.Errorf("UNLINK of the list = %v, want 1", n)
 			}
 		}
@@ -314,7 +314,7 @@ func TestCrashBeforeList(t *testing.T) {
 		r := newStore(t, rdb, Options{Timeout: 300 * time.Millisecond})
 		user, h := newHandle(), newHandle()
 		rec := fresh("x")
-		eventually(t, "Create works", func() bool {
+		redistest.Eventually(t, "Create works", func() bool {
 			h = newHandle()
 			_, err := r.Create(t.Context(), h, rec, 500*time.Millisecond)
 			return err == nil
@@ -326,7 +326,7 @@ func TestCrashBeforeList(t *testing.T) {
 		if got, err := other.UserRecords(t.Context(), user); err != nil || len(got) != 0 {
 			t.Errorf("UserRecords = %d, %v, want none", len(got), err)
 		}
-		eventually(t, "it expires", func() bool { return len(keys(t, s, r.o.Prefix)) == 0 })
+		redistest.Eventually(t, "it expires", func() bool { return len(keys(t, s, r.o.Prefix)) == 0 })
 	})
 }
 
@@ -377,7 +377,7 @@ func TestNothingRemains(t *testing.T) {
 			t.Errorf("%d keys, want records and lists", len(all))
 		}
 		start := time.Now()
-		eventually(t, "no key is left", func() bool { return len(keys(t, s, r.o.Prefix)) == 0 })
+		redistest.Eventually(t, "no key is left", func() bool { return len(keys(t, s, r.o.Prefix)) == 0 })
 		if d := time.Since(start); d > life+overtime+5*time.Second {
 			t.Errorf("the last key was gone only %v later", d)
 		}
@@ -393,18 +393,18 @@ func TestServerClockSetBack(t *testing.T) {
 		user := newHandle()
 		h, rec := creates(t, r, "x")
 		future := time.Now().Add(5 * time.Hour).UnixMicro()
-		do(t, s, "zadd", r.o.keys.Key("u", user), "9e15", fmt.Sprint("r", future))
-		do(t, s, "pexpire", r.o.keys.Key("u", user), 3_600_000)
+		s.Do(t, "zadd", r.o.keys.Key("u", user), "9e15", fmt.Sprint("r", future))
+		s.Do(t, "pexpire", r.o.keys.Key("u", user), 3_600_000)
 		_, err := r.AddUser(t.Context(), user, h, time.Now(), rec.Deadline, 0)
 		wants(t, "AddUser", err, ErrRevoked)
 		time.Sleep(20 * time.Millisecond) // more than a reply takes
-		eventually(t, "AddUser works", func() bool {
+		redistest.Eventually(t, "AddUser works", func() bool {
 			since := time.Now()
 			time.Sleep(time.Millisecond)
 			_, err := r.AddUser(t.Context(), user, h, since, rec.Deadline, 0)
 			return err == nil
 		})
-		if ttl, _ := do(t, s, "pttl", r.o.keys.Key("u", user)).(int64); ttl <= 0 {
+		if ttl, _ := s.Do(t, "pttl", r.o.keys.Key("u", user)).(int64); ttl <= 0 {
 			t.Errorf("the list has the TTL %d, want one", ttl)
 		}
 	})
@@ -421,11 +421,11 @@ func TestMarkedRecordsAreBounded(t *testing.T) {
 		for i := range 1500 {
 			args = append(args, time.Now().Add(time.Hour+time.Duration(i)*time.Second).UnixMicro(), member(fmt.Sprint(i)))
 		}
-		do(t, s, args...)
+		s.Do(t, args...)
 		kept := "1200"
 		_, err := r.RevokeUser(t.Context(), user, time.Now().Add(time.Hour), kept)
 		wants(t, "RevokeUser", err, nil)
-		if n := do(t, s, "zcard", key); n != int64(1002) { // and the mark, and the exception
+		if n := s.Do(t, "zcard", key); n != int64(1002) { // and the mark, and the exception
 			t.Errorf("the list has %v members, want 1002", n)
 		}
 		wants(t, "CheckUser of the exception", r.CheckUser(t.Context(), user, kept, time.Now().Add(time.Hour)), nil)

@@ -11,6 +11,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/freshet-go/freshet/internal/redistest"
 )
 
 // scheduled is a store that lets the test decide, at every call, whose turn it is.
@@ -227,7 +229,7 @@ var visits = []func(t *testing.T, h *chronicle, b *browser[cart], m *Manager[car
 func TestSchedules(t *testing.T) {
 	t.Parallel()
 	schedules := 3_000
-	if os.Getenv("FRESHET_LONG") != "" {
+	if redistest.IsLong() {
 		schedules = 50_000
 	}
 	if n, err := strconv.Atoi(os.Getenv("FRESHET_SCHEDULES")); err == nil {

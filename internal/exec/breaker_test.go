@@ -39,7 +39,7 @@ func tripped(t *testing.T, c *Client, key string) {
 func recovery(t *testing.T, c *Client, key string) time.Duration {
 	t.Helper()
 	start := time.Now()
-	eventually(t, "a call succeeds", func() bool {
+	redistest.Eventually(t, "a call succeeds", func() bool {
 		if err := c.Do(t.Context(), c.Budget(), Get(key)); err == nil || err == redis.Nil {
 			return true
 		}
@@ -122,7 +122,7 @@ func TestBreakerUnderLoad(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			if name != "refused" {
-				long(t)
+				redistest.Long(t)
 			}
 			rdb, stop, resume := outage(t, func(o *redis.UniversalOptions) { o.PoolSize = 4 })
 			c := newClient(t, rdb, 300*time.Millisecond)
@@ -283,7 +283,7 @@ func TestSlowDialing(t *testing.T) {
 			t.Fatalf("Do(GET) = %v, want redis.Nil", err)
 		}
 		s.Kill(t)
-		eventually(t, "the breaker is open", func() bool { return errors.Is(c.Do(t.Context(), c.Budget(), Get("k")), errOpen) })
+		redistest.Eventually(t, "the breaker is open", func() bool { return errors.Is(c.Do(t.Context(), c.Budget(), Get("k")), errOpen) })
 		s.Restart(t)
 		if d := recovery(t, c, "k"); d > time.Second {
 			t.Errorf("recovered in %v of virtual time, want 1s", d)

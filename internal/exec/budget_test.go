@@ -41,7 +41,7 @@ func TestBudget(t *testing.T) {
 			return breakable{s.Client(t), func(t *testing.T) { s.Pause(t) }}
 		},
 		"blackhole cluster": func(t *testing.T) breakable {
-			long(t)
+			redistest.Long(t)
 			s := redistest.Private(t, redistest.Cluster)
 			p := s.Proxy(t)
 			return breakable{p.Client(t), func(*testing.T) { p.Blackhole(true) }}
@@ -165,7 +165,7 @@ func TestOnePausedMaster(t *testing.T) {
 		}
 	}
 	for _, key := range all {
-		eventually(t, "the cluster answers", func() bool { return c.Do(t.Context(), c.Budget(), Get(key)) == redis.Nil })
+		redistest.Eventually(t, "the cluster answers", func() bool { return c.Do(t.Context(), c.Budget(), Get(key)) == redis.Nil })
 	}
 	s.PauseMasterOf(t, all[0])
 	var wg sync.WaitGroup
@@ -201,7 +201,7 @@ func TestOnePausedMaster(t *testing.T) {
 	overruns(t, "calls on the running masters", late)
 	// A batch over all nodes has the replies of those that run.
 	c = newClient(t, c.rdb, slack)
-	eventually(t, "the slots are known", func() bool { return c.Do(t.Context(), c.Budget(), Get(running[0])) == redis.Nil })
+	redistest.Eventually(t, "the slots are known", func() bool { return c.Do(t.Context(), c.Budget(), Get(running[0])) == redis.Nil })
 	cmds := make([]*Cmd, len(all))
 	for i, key := range all {
 		cmds[i] = Get(key)
@@ -259,7 +259,7 @@ func TestCancelKeepsConnections(t *testing.T) {
 			}
 			return all
 		}
-		eventually(t, "all connections are idle", func() bool {
+		redistest.Eventually(t, "all connections are idle", func() bool {
 			for _, p := range pools() {
 				if p.there != p.idle {
 					return false
@@ -297,13 +297,13 @@ func TestLeftInTheQueue(t *testing.T) {
 				t.Errorf("Do(INCR) with the connection = %v, want nil", err)
 			}
 		})
-		eventually(t, "the connection is in use", func() bool { return rdb.PoolStats().IdleConns == 0 })
+		redistest.Eventually(t, "the connection is in use", func() bool { return rdb.PoolStats().IdleConns == 0 })
 		for range 10 {
 			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Millisecond)
 			wantKind(t, "Do(INCR) in the queue", c.Do(ctx, c.Budget(), incr(queued)), UnknownOutcome)
 			cancel()
 		}
-		eventually(t, "nobody waits for a connection", func() bool { return rdb.PoolStats().PendingRequests == 0 })
+		redistest.Eventually(t, "nobody waits for a connection", func() bool { return rdb.PoolStats().PendingRequests == 0 })
 		p.Blackhole(false)
 		wg.Wait()
 		if err := c.Do(t.Context(), c.Budget(), incr(last)); err != nil {

@@ -99,7 +99,7 @@ func TestDeadCluster(t *testing.T) {
 // The first use of a cluster of which one master hangs: calls to the others
 // succeed.
 func TestFirstUseWithPausedMaster(t *testing.T) {
-	long(t)
+	redistest.Long(t)
 	s := redistest.Private(t, redistest.Cluster)
 	all := keys(t, 30)
 	bad := s.MasterOf(t, all[0])
@@ -135,7 +135,7 @@ func TestFirstUseWithPausedMaster(t *testing.T) {
 // A master dies. Its replica is elected, and calls succeed within a second,
 // where go-redis by itself would look for the new master once a minute.
 func TestMasterKilledLong(t *testing.T) {
-	long(t)
+	redistest.Long(t)
 	for name, stop := range map[string]func(s *redistest.Server, t testing.TB, key string){
 		"killed": (*redistest.Server).KillMasterOf,
 		"paused": (*redistest.Server).PauseMasterOf,
@@ -194,7 +194,7 @@ func TestMasterKilledLong(t *testing.T) {
 
 // A planned failover costs no call.
 func TestClusterFailoverLong(t *testing.T) {
-	long(t)
+	redistest.Long(t)
 	s := redistest.Private(t, redistest.Cluster)
 	c := newClient(t, s.Client(t), 2*time.Second)
 	all := keys(t, 10)

@@ -117,7 +117,7 @@ func TestServerErrors(t *testing.T) {
 				config("lua-time-limit", "1")(t, s, rdb)
 				stuck := s.Client(t)
 				go stuck.Eval(context.Background(), "while true do end", nil)
-				eventually(t, "the server is busy", func() bool { return redis.HasErrorPrefix(rdb.Ping(t.Context()).Err(), "BUSY") })
+				redistest.Eventually(t, "the server is busy", func() bool { return redis.HasErrorPrefix(rdb.Ping(t.Context()).Err(), "BUSY") })
 			},
 			heals: heal("script", "kill"),
 			cmd:   func() *Cmd { return Get(key) },
@@ -255,7 +255,7 @@ func failSaves(t *testing.T, s *redistest.Server, rdb redis.UniversalClient) {
 	if err := rdb.BgSave(t.Context()).Err(); err != nil {
 		t.Fatalf("BGSAVE = %v", err)
 	}
-	eventually(t, "the save has failed", func() bool {
+	redistest.Eventually(t, "the save has failed", func() bool {
 		return strings.Contains(rdb.Info(t.Context(), "persistence").Val(), "rdb_last_bgsave_status:err")
 	})
 }

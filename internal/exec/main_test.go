@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net"
-	"os"
 	"runtime"
 	"slices"
 	"strings"
@@ -19,29 +18,11 @@ import (
 
 func TestMain(m *testing.M) { redistest.Main(m) }
 
-// long skips a test that takes more than some three seconds.
-func long(t *testing.T) {
-	t.Helper()
-	if os.Getenv("FRESHET_LONG") == "" {
-		t.Skip("a long test: it runs if FRESHET_LONG is set")
-	}
-}
-
 // patience bounds the waits for what must come but need not come soon.
 const patience = 10 * time.Second
 
 // slack is what a machine that does other things may add to any wait.
 const slack = 500 * time.Millisecond
-
-// eventually waits until a condition holds.
-func eventually(t *testing.T, what string, holds func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(patience); !holds(); time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("after %v still not so: %s", patience, what)
-		}
-	}
-}
 
 func newClient(t testing.TB, rdb redis.UniversalClient, timeout time.Duration) *Client {
 	t.Helper()

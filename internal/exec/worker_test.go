@@ -18,7 +18,7 @@ import (
 func TestWorkers(t *testing.T) {
 	s := redistest.Private(t, redistest.Miniredis)
 	c := newClient(t, s.Client(t), patience)
-	eventually(t, "the workers of earlier tests have ended", func() bool { return workerCount() == 0 })
+	redistest.Eventually(t, "the workers of earlier tests have ended", func() bool { return workerCount() == 0 })
 	for range 500 {
 		if err := c.Do(t.Context(), NewBudget(patience), incr("k")); err != nil {
 			t.Fatalf("Do(INCR) = %v, want nil", err)
@@ -201,7 +201,7 @@ func TestLeftCallIsNotReused(t *testing.T) {
 	k := c.newCall(t.Context(), b, n)
 	k.items = append(k.items, item{cmd: Get("k")})
 	c.start(k)
-	eventually(t, "its worker sends", func() bool {
+	redistest.Eventually(t, "its worker sends", func() bool {
 		k.mu.Lock()
 		defer k.mu.Unlock()
 		return k.ctx != nil
@@ -210,7 +210,7 @@ func TestLeftCallIsNotReused(t *testing.T) {
 	cancel()
 	c.wait(ctx, b, time.Now(), k)
 	p.Blackhole(false)
-	eventually(t, "the worker is done with it", func() bool { return len(k.done) == 1 })
+	redistest.Eventually(t, "the worker is done with it", func() bool { return len(k.done) == 1 })
 	for range 1000 {
 		if got, _ := c.calls.Get().(*call); got == k {
 			t.Fatal("the call was put back, want it left alone")

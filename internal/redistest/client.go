@@ -1,6 +1,7 @@
 package redistest
 
 import (
+	"errors"
 	"fmt"
 	"net/url"
 	"strconv"
@@ -125,4 +126,14 @@ func ClientFromURL(rawURL string) (redis.UniversalClient, error) {
 		}
 	}
 	return redis.NewUniversalClient(opts), nil
+}
+
+// Do runs a command on the server and returns the reply, nil if there is none.
+func (s *Server) Do(t testing.TB, args ...any) any {
+	t.Helper()
+	v, err := s.Client(t).Do(t.Context(), args...).Result()
+	if err != nil && !errors.Is(err, redis.Nil) {
+		t.Fatalf("%v = %v", args, err)
+	}
+	return v
 }

@@ -6,6 +6,8 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/alicebob/miniredis/v2"
 	"github.com/alicebob/miniredis/v2/server"
@@ -31,6 +33,15 @@ func Mini(t testing.TB) *Server {
 	e.m.ClockTTL(true)
 	t.Cleanup(e.stop)
 	return &Server{topology: Miniredis, version: string(Miniredis), mini: e}
+}
+
+// Bubble runs a test in virtual time, on a miniredis of its own.
+func Bubble(t *testing.T, f func(t *testing.T, s *Server)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		t.Cleanup(func() { time.Sleep(2 * time.Second) }) // exec's idle workers end
+		f(t, Mini(t))
+	})
 }
 
 // startEmbedded starts a miniredis that listens on a port.

@@ -3,6 +3,8 @@ package redistest
 import (
 	"bufio"
 	"bytes"
+	"crypto/sha1"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -134,4 +136,12 @@ func Command(names ...string) func(request []byte) bool {
 		}
 		return false
 	}
+}
+
+// Script returns a function for [Proxy.DropRepliesTo] that matches calls of a script by
+// its source.
+func Script(source string) func(request []byte) bool {
+	sum := sha1.Sum([]byte(source))
+	sha := []byte(hex.EncodeToString(sum[:]))
+	return func(request []byte) bool { return bytes.Contains(request, sha) }
 }
