@@ -1,10 +1,13 @@
 package session
 
 import (
+	"context"
 	"errors"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestSession(t *testing.T) {
@@ -79,4 +82,51 @@ func TestMiddlewareMissing(t *testing.T) {
 			}
 		})).ServeHTTP(w, r)
 	})
+}
+
+// panicking is an index with a mistake.
+type panicking struct{ *Memory }
+
+func (panicking) CheckUser(context.Context, string, string, time.Time) error { panic("oops") }
+
+// A panic of the index, which is asked beside the store, ends the request only.
+func TestIndexPanics(t *testing.T) {
+	t.Parallel()
+	m := newManager(t, panicking{newMemory(t)}, ManagerOptions{TouchEvery: -1})
+	b := newBrowser(t, m)
+	b.login("alice")
+	defer func() {
+		if p := recover(); p != "oops" {
+			t.Errorf("the request panics with %v", p)
+		}
+	}()
+	b.visit(func(*Session[cart]) {})
+}
+
+// leaving is a store whose client goes away while the use of its session is noted.
+type leaving struct {
+	*Memory
+	leave func()
+}
+
+func (s *leaving) Touch(context.Context, string, Record, time.Duration) error {
+	s.leave()
+	return context.Canceled
+}
+
+// That is no error that anybody could do something about.
+func TestClientGoneWhileTouching(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	store := &leaving{newMemory(t), cancel}
+	m := newManager(t, store, ManagerOptions{TouchEvery: -1}) // its OnError fails the test
+	b := newBrowser(t, m)
+	b.login("alice")
+	r := httptest.NewRequest("GET", "/", nil).WithContext(ctx)
+	r.Header.Set("Cookie", m.jar.name+"="+b.cookie)
+	m.Middleware(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		if _, err := m.Get(r.Context()); err != nil {
+			t.Errorf("Get = %v", err)
+		}
+	})).ServeHTTP(httptest.NewRecorder(), r)
 }

@@ -412,3 +412,65 @@ func TestMiddlewareContext(t *testing.T) {
 		}
 	})).ServeHTTP(httptest.NewRecorder(), r)
 }
+
+// A request whose time is over could not reach the session: that is not a mistake of the
+// server's.
+func TestTimeIsOver(t *testing.T) {
+	t.Parallel()
+	for _, err := range []error{context.DeadlineExceeded, context.Canceled} {
+		store := &brokenStore{Memory: newMemory(t), get: err}
+		m := newManager(t, store, ManagerOptions{})
+		tok := newToken()
+		r := httptest.NewRequest("GET", "/", nil)
+		r.Header.Set("Cookie", m.jar.name+"="+tok.cookieValue())
+		w := httptest.NewRecorder()
+		m.Middleware(m.RequireLogin(0)(http.NotFoundHandler())).ServeHTTP(w, r)
+		if w.Code != 503 {
+			t.Errorf("%v: status %d", err, w.Code)
+		}
+	}
+}
+
+// A response that depends on whether the session could be read depends on the cookie.
+func TestVaryWhenAway(t *testing.T) {
+	t.Parallel()
+	store := &brokenStore{Memory: newMemory(t), get: ErrUnavailable}
+	m := newManager(t, store, ManagerOptions{})
+	tok := newToken()
+	b := newBrowser(t, m)
+	res := b.with(tok.cookieValue(), func(w http.ResponseWriter, r *http.Request) {
+		if _, err := m.Get(r.Context()); err == nil {
+			t.Error("Get succeeds")
+		}
+		w.WriteHeader(200) // the page without a name
+	})
+	if res.Header.Get("Vary") != "Cookie" {
+		t.Errorf("header %v", res.Header)
+	}
+}
+
+// Around a handler that is inside of the middleware twice there is one session.
+func TestMiddlewareTwice(t *testing.T) {
+	t.Parallel()
+	m := newManager(t, newMemory(t), ManagerOptions{})
+	outer := func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			s, err := m.Get(r.Context())
+			check(t, err)
+			check(t, s.Update(putItem("outer")))
+			next.ServeHTTP(w, r)
+		})
+	}
+	h := m.Middleware(outer(m.Middleware(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		s, err := m.Get(r.Context())
+		check(t, err)
+		check(t, s.Update(putItem("inner")))
+	}))))
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, httptest.NewRequest("GET", "/", nil))
+	b := newBrowser(t, m)
+	b.keep(w.Result())
+	if _, data := b.look(); len(data.Items) != 2 {
+		t.Errorf("the data is %+v", data)
+	}
+}
