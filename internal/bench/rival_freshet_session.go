@@ -15,8 +15,10 @@ type freshetVisit struct {
 	Visits int
 }
 
-// openFreshetSession opens Freshet, with its default options but for the idle timeout
-// and the time that it waits for Redis, which is that of go-redis.
+// openFreshetSession opens Freshet, with its default options but for the idle timeout, how
+// often the use of a session is noted (by default once a minute, which would fall into
+// some rounds and not into others), and the time that it waits for Redis, which is that of
+// go-redis.
 func openFreshetSession(_ context.Context, url string, count *wire) (*sessionApp, error) {
 	rdb, err := dialCounted(url, count)
 	if err != nil {
