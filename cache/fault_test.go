@@ -370,12 +370,14 @@ func TestGetManyNotPermitted(t *testing.T) {
 		s.Do(t, "acl", "setuser", "some", "on", ">pw", "~p:?:{m:mine*", "+@all")
 		s.Do(t, "acl", "setuser", "singly", "on", ">pw", "~*", "+@all", "-mget")
 		o := Options{Prefix: "p"}
-		all := newMany(t, newCache(t, s.Client(t), o), func(keys []string) (map[string]string, error) {
+		filler := newCache(t, s.Client(t), o)
+		all := newMany(t, filler, func(keys []string) (map[string]string, error) {
 			return map[string]string{"mine1": "a", "mine2": "b", "theirs": "c"}, nil
 		})
 		if _, err := all.GetMany(t.Context(), []string{"mine1", "mine2", "theirs"}); err != nil {
 			t.Fatal(err)
 		}
+		redistest.Eventually(t, "all are stored", func() bool { return filler.Stats().Stored == 3 })
 		for user, loaded := range map[string]string{"some": "[theirs]", "singly": "[]"} {
 			hits := map[string]uint64{"some": 2, "singly": 3}[user]
 			c := newCache(t, s.Client(t, func(o *redis.UniversalOptions) { o.Username, o.Password = user, "pw" }), o)
