@@ -1,0 +1,40 @@
+package pubsub_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/freshet-go/freshet/pubsub"
+	"github.com/freshet-go/freshet/pubsub/pubsubtest"
+)
+
+func TestMemoryBus(t *testing.T) {
+	t.Parallel()
+	newBus := func(opts *pubsub.Options) func(t *testing.T) pubsub.Bus {
+		return func(t *testing.T) pubsub.Bus {
+			m, err := pubsub.NewMemory(opts)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { closes(t, m) })
+			return m
+		}
+	}
+	t.Run("live", func(t *testing.T) {
+		pubsubtest.Run(t, newBus(nil), pubsubtest.Features{Patterns: true})
+	})
+	t.Run("replayable", func(t *testing.T) {
+		pubsubtest.Run(t, newBus(&pubsub.Options{HistoryLen: 1000}), pubsubtest.Features{Patterns: true, Replay: true})
+	})
+}
+
+// closes closes a bus and fails the test if that does not end.
+func closes(t *testing.T, b interface{ Close(context.Context) error }) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	if err := b.Close(ctx); err != nil {
+		t.Errorf("Close = %v", err)
+	}
+}

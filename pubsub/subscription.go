@@ -1,0 +1,362 @@
+package pubsub
+
+import (
+	"context"
+	"fmt"
+	"runtime/debug"
+	"sync"
+	"time"
+)
+
+var _ Subscription = (*subscription)(nil)
+
+// subscription is the receiving end of a bus. Events are put into its queue, and a
+// goroutine that exists only as long as there are any hands them to the handler. Where the
+// topic is replayable it may be behind: then events pass it by, and the goroutine reads
+// them from the history until it has caught up.
+type subscription struct {
+	bus    *base
+	topic  string
+	opts   SubscribeOptions
+	handle Handler
+	ctx    context.Context // the handler's
+	cancel context.CancelFunc
+	unbind func() bool // from Subscribe's context
+	feed   *feed
+
+	mu       sync.Mutex
+	queue    queue
+	at       position // of the last event in the queue, or that was read
+	told     string   // the Position of the last event that the handler was given
+	behind   bool
+	running  bool // the goroutine is there
+	ending   bool // nothing more is put into the queue
+	stopped  bool // and what is in it is dropped
+	finished bool
+	err      error
+	nudge    chan struct{} // wakes the goroutine when it waits for the history
+	done     chan struct{}
+}
+
+// handlerOf is the key under which a handler's context knows its subscription.
+type handlerOf struct{}
+
+func newSubscription(ctx context.Context, b *base, topic string, h Handler, o SubscribeOptions) *subscription {
+	s := &subscription{
+		bus: b, topic: topic, opts: o, handle: h,
+		queue: queue{most: o.Buffer},
+		nudge: make(chan struct{}, 1), done: make(chan struct{}),
+	}
+	s.ctx, s.cancel = context.WithCancel(context.WithValue(context.WithoutCancel(ctx), handlerOf{}, s))
+	s.unbind = func() bool { return true }
+	return s
+}
+
+// start has the subscription begin where its options say, on a feed that is up to date.
+func (s *subscription) start(ctx context.Context) error {
+	f := s.feed
+	f.mu.Lock()
+	s.at = f.at
+	f.subs = append(f.subs, s)
+	s.behind = s.opts.After != "" || s.opts.Last > 0 || !s.opts.Since.IsZero()
+	f.mu.Unlock()
+	if f.history != nil {
+		at, gaps, err := begin(ctx, f.history, s.topic, &s.opts, s.at)
+		if err != nil {
+			return err
+		}
+		s.mu.Lock()
+		for _, g := range gaps {
+			s.missed(g)
+		}
+		if s.behind {
+			s.at = at
+		}
+		s.told = at.String()
+		s.mu.Unlock()
+	}
+	s.bind(ctx)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.behind {
+		s.wake()
+	}
+	return nil
+}
+
+// discard undoes a start that has failed.
+func (s *subscription) discard() {
+	s.stop(nil)
+}
+
+// bind ends the subscription with a context.
+func (s *subscription) bind(ctx context.Context) {
+	unbind := context.AfterFunc(ctx, func() { s.stop(context.Cause(ctx)) })
+	s.mu.Lock()
+	s.unbind = unbind
+	s.mu.Unlock()
+}
+
+func (s *subscription) Done() <-chan struct{} { return s.done }
+
+func (s *subscription) Err() error {
+	select {
+	case <-s.done:
+		return s.err
+	default:
+		return nil
+	}
+}
+
+func (s *subscription) Position() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.told
+}
+
+func (s *subscription) Close(ctx context.Context) error {
+	s.end(nil)
+	if s.ctx.Value(handlerOf{}) == ctx.Value(handlerOf{}) { // from within the handler
+		return nil
+	}
+	select {
+	case <-s.done:
+		return nil
+	case <-ctx.Done():
+		s.stop(nil)
+		return ctx.Err()
+	}
+}
+
+// end takes nothing more, and ends the subscription when the queue is empty.
+func (s *subscription) end(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ending {
+		return
+	}
+	s.ending, s.err = true, err
+	s.wake()
+}
+
+// stop drops what is in the queue, and ends the subscription when the handler returns.
+func (s *subscription) stop(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stopLocked(err)
+}
+
+func (s *subscription) stopLocked(err error) {
+	if s.stopped || s.finished {
+		return
+	}
+	if !s.ending {
+		s.ending, s.err = true, err
+	}
+	s.stopped = true
+	s.queue.drop()
+	s.cancel()
+	s.wake()
+}
+
+// offer takes events that have arrived; s.mu is held. Where the topic is replayable the
+// subscription may have some of them already, and at is where the last of them is.
+func (s *subscription) offer(events []Event, at position) {
+	if s.ending || s.behind {
+		return
+	}
+	for i := range events {
+		e := &events[i]
+		if s.feed.history != nil && e.Seq <= s.at.n && at.epoch == s.at.epoch {
+			continue
+		}
+		if s.queue.full() {
+			switch {
+			case s.opts.Overflow == Disconnect:
+				lost := s.queue.events + len(events) - i
+				s.stopLocked(ErrSlowConsumer)
+				s.missed(Gap{s.topic, SlowConsumer, int64(lost)})
+				return
+			case s.feed.history != nil:
+				s.behind = true
+				return
+			case s.opts.Overflow == DropNewest:
+				s.missed(Gap{s.topic, SlowConsumer, 1})
+				continue
+			}
+			s.queue.dropOldest(s.topic)
+			s.bus.n.missed(Gap{Reason: SlowConsumer, Missed: 1})
+		}
+		s.queue.add(e)
+		if s.feed.history != nil {
+			s.at = position{epoch: at.epoch, n: e.Seq, tag: at.tag, id: idOf(e.Position)}
+		}
+	}
+	s.wake()
+}
+
+// missed announces a gap after what is in the queue; s.mu is held.
+func (s *subscription) missed(g Gap) {
+	s.bus.n.missed(g)
+	s.queue.addGap(g)
+	s.wake()
+}
+
+// wake starts the goroutine if it is not there; s.mu is held.
+func (s *subscription) wake() {
+	if !s.running && !s.finished {
+		s.running = true
+		go s.run()
+	}
+	select {
+	case s.nudge <- struct{}{}:
+	default:
+	}
+}
+
+// run hands what is in the queue, or the history, to the handler, until nothing is there.
+func (s *subscription) run() {
+	returned := false
+	defer func() {
+		if !returned { // the handler has ended the goroutine
+			go s.run()
+		}
+	}()
+	pause := time.Duration(0)
+	for {
+		s.mu.Lock()
+		it, ok := s.queue.pop()
+		switch {
+		case ok:
+			s.mu.Unlock()
+			s.deliver(it)
+		case s.ending:
+			s.finished = true
+			s.mu.Unlock()
+			s.finish()
+			returned = true
+			return
+		case s.behind:
+			s.mu.Unlock()
+			pause = s.catchUp(pause)
+		default:
+			s.running = false
+			s.mu.Unlock()
+			returned = true
+			return
+		}
+	}
+}
+
+func (s *subscription) finish() {
+	s.mu.Lock()
+	unbind := s.unbind
+	s.mu.Unlock()
+	unbind()
+	s.cancel()
+	s.feed.remove(s)
+	close(s.done)
+	s.bus.left(s)
+}
+
+// deliver calls the handler, or OnGap.
+func (s *subscription) deliver(it item) {
+	if report := s.bus.o.OnError; report != nil {
+		defer func() {
+			if v := recover(); v != nil {
+				s.bus.n.failed.Add(1)
+				report(fmt.Errorf("pubsub: a handler panicked: %v\n%s", v, debug.Stack()))
+			}
+		}()
+	}
+	if it.event == nil {
+		if s.opts.OnGap != nil {
+			s.opts.OnGap(s.ctx, it.gap)
+		}
+		return
+	}
+	if it.event.Position != "" {
+		s.mu.Lock()
+		s.told = it.event.Position
+		s.mu.Unlock()
+	}
+	s.bus.n.delivered.Add(1)
+	if err := s.handle(s.ctx, *it.event); err != nil {
+		s.bus.n.failed.Add(1)
+		s.bus.report(err)
+	}
+}
+
+const (
+	// catchUpPause is how long a subscription waits that is behind and finds nothing new,
+	// or no server: from the first to the second, doubling.
+	minCatchUpPause, maxCatchUpPause = 5 * time.Millisecond, 500 * time.Millisecond
+)
+
+// catchUp delivers a page of the history, and rejoins the feed if that was the last. It
+// returns how long to wait if the next call achieves nothing.
+func (s *subscription) catchUp(pause time.Duration) time.Duration {
+	s.mu.Lock()
+	at := s.at
+	s.mu.Unlock()
+	items, end, err := s.read(at)
+	if err != nil {
+		s.bus.unreachable(err)
+		return s.rest(pause)
+	}
+	for _, it := range items {
+		if !s.wants() {
+			return 0
+		}
+		if it.event == nil {
+			s.bus.n.missed(it.gap)
+		}
+		s.deliver(it)
+	}
+	s.mu.Lock()
+	s.at = end
+	s.mu.Unlock()
+	if s.feed.rejoin(s) || end != at {
+		return 0
+	}
+	return s.rest(pause) // the feed knows of something that the history does not, or the reverse
+}
+
+// read reads the next page.
+func (s *subscription) read(at position) ([]item, position, error) {
+	if !s.bus.takeTurn(s.ctx) {
+		return nil, at, s.ctx.Err()
+	}
+	defer s.bus.endTurn()
+	h := s.feed.history
+	p, err := h.page(s.ctx, s.topic, at.id)
+	if err != nil {
+		return nil, at, err
+	}
+	return follow(s.topic, at, p, func(e entry) (bool, error) {
+		first, ok, err := h.oldest(s.ctx, s.topic)
+		return ok && first.at.id == e.at.id, err
+	})
+}
+
+// wants reports whether the handler is to be called with what is read from the history.
+func (s *subscription) wants() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return !s.ending
+}
+
+// rest waits, unless the subscription is ended meanwhile. It returns the next pause.
+func (s *subscription) rest(pause time.Duration) time.Duration {
+	pause = min(max(2*pause, minCatchUpPause), maxCatchUpPause)
+	timer := time.NewTimer(pause)
+	defer timer.Stop()
+	for s.wants() {
+		select {
+		case <-timer.C:
+			return pause
+		case <-s.nudge:
+		}
+	}
+	return pause
+}
