@@ -37,11 +37,8 @@ func newBase(o *settings) *base {
 	}
 }
 
-// entered takes on a subscription, which left takes off. It reports false after close.
-func (b *base) entered(s *subscription) bool {
-	if !b.running.Enter() {
-		return false
-	}
+// enter takes on a subscription that has a feed, after running.Enter; left takes it off.
+func (b *base) enter(s *subscription) {
 	b.mu.Lock()
 	b.subs[s] = struct{}{}
 	b.mu.Unlock()
@@ -49,7 +46,6 @@ func (b *base) entered(s *subscription) bool {
 	if b.running.IsClosed() { // close may have missed it
 		s.end(ErrClosed)
 	}
-	return true
 }
 
 func (b *base) left(s *subscription) {

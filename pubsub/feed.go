@@ -11,17 +11,29 @@ type feed struct {
 	pattern bool
 	history history // nil: none
 
+	release func() // called once for every subscription that has ended; or nil
+
 	mu   sync.Mutex // before that of a subscription
 	subs []*subscription
 	at   position // of the latest event
+
+	// What the rest is about is in arrive.go; Memory has no use for it.
+	up      bool                // it has what arrives
+	course  string              // of the latest mark
+	batches map[string]uint64   // the latest of each publisher
+	topics  map[string]position // of a pattern
+	refs    int                 // of a pattern; guarded by Redis.patternsMu
 }
 
 // remove takes a subscription away that has ended.
 func (f *feed) remove(s *subscription) {
 	f.mu.Lock()
-	defer f.mu.Unlock()
 	if i := slices.Index(f.subs, s); i >= 0 {
 		f.subs = slices.Delete(f.subs, i, i+1)
+	}
+	f.mu.Unlock()
+	if f.release != nil {
+		f.release()
 	}
 }
 
@@ -40,7 +52,7 @@ func (f *feed) rejoin(s *subscription) bool {
 }
 
 // offer hands events to all; f.mu is held.
-func (f *feed) offer(events []Event, at position) {
+func (f *feed) offer(events []*Event, at position) {
 	for _, s := range f.subs {
 		s.mu.Lock()
 		s.offer(events, at)
@@ -53,6 +65,19 @@ func (f *feed) missed(g Gap) {
 	for _, s := range f.subs {
 		s.mu.Lock()
 		if !s.ending {
+			s.missed(g)
+		}
+		s.mu.Unlock()
+	}
+}
+
+// missedAfter announces a gap after an event to those that have had it as it arrived; f.mu is
+// held. The others find the gap in the history.
+func (f *feed) missedAfter(at position, g Gap) {
+	for _, s := range f.subs {
+		s.mu.Lock()
+		had := f.history == nil || !s.behind && s.at.epoch == at.epoch && s.at.n <= at.n
+		if had && !s.ending {
 			s.missed(g)
 		}
 		s.mu.Unlock()

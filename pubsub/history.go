@@ -11,6 +11,7 @@ type entry struct {
 	prev    uint64 // the number of the event before
 	prevTag string
 	event   *Event // nil: what is there is none
+	foreign bool   // nothing but the id is known: somebody else has added it
 }
 
 // page is a part of a topic's history.
@@ -86,6 +87,11 @@ func follow(topic string, at position, p page, trimmed func(entry) (bool, error)
 	}
 	anchored := at.id == ""
 	for i, e := range p.entries {
+		if e.foreign {
+			anchored = anchored || e.at.id == at.id
+			at.id = e.at.id
+			continue
+		}
 		if i == 0 && e.at.id == at.id && e.at.epoch == at.epoch && e.at.n == at.n && (at.tag == "" || e.at.tag == at.tag) {
 			at.tag, anchored = e.at.tag, true
 			continue
@@ -125,7 +131,7 @@ func follow(topic string, at position, p page, trimmed func(entry) (bool, error)
 		}
 		at, anchored = e.at, true
 	}
-	if p.more {
+	if p.more || p.high.epoch == "" { // or the topic is forgotten, and begins anew when it is used
 		return items, at, nil
 	}
 	switch high := p.high; {

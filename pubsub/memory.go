@@ -73,7 +73,7 @@ func (m *Memory) Publish(ctx context.Context, topic string, e Event) error {
 		t.log = append(t.log, entry{at: f.at, prev: before.n, prevTag: before.tag, event: &e})
 		t.trim(m.o)
 	}
-	events := []Event{e}
+	events := []*Event{&e}
 	f.offer(events, f.at)
 	m.n.published.Add(1)
 	m.n.received.Add(1)
@@ -100,16 +100,20 @@ func (m *Memory) Subscribe(ctx context.Context, topic string, h Handler, opts *S
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	s := newSubscription(ctx, m.base, topic, h, o)
-	if !m.entered(s) {
+	if !m.running.Enter() {
 		return nil, ErrClosed
 	}
+	s := newSubscription(ctx, m.base, topic, h, o)
 	if o.Pattern {
 		s.feed = m.pattern(topic)
 	} else {
 		s.feed = m.topic(topic).feed
 	}
-	if err := s.start(ctx); err != nil {
+	m.enter(s)
+	s.feed.mu.Lock()
+	s.attach(s.feed)
+	s.feed.mu.Unlock()
+	if err := s.begin(ctx); err != nil {
 		s.discard()
 		return nil, err
 	}

@@ -29,6 +29,7 @@ type subscription struct {
 	at       position // of the last event in the queue, or that was read
 	told     string   // the Position of the last event that the handler was given
 	behind   bool
+	held     bool // behind, and where is not known yet
 	running  bool // the goroutine is there
 	ending   bool // nothing more is put into the queue
 	stopped  bool // and what is in it is dropped
@@ -52,16 +53,26 @@ func newSubscription(ctx context.Context, b *base, topic string, h Handler, o Su
 	return s
 }
 
-// start has the subscription begin where its options say, on a feed that is up to date.
-func (s *subscription) start(ctx context.Context) error {
-	f := s.feed
-	f.mu.Lock()
+// attach has the subscription begin with the feed's next event, or behind; f.mu is held.
+func (s *subscription) attach(f *feed) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.finished {
+		return
+	}
 	s.at = f.at
-	f.subs = append(f.subs, s)
 	s.behind = s.opts.After != "" || s.opts.Last > 0 || !s.opts.Since.IsZero()
-	f.mu.Unlock()
-	if f.history != nil {
-		at, gaps, err := begin(ctx, f.history, s.topic, &s.opts, s.at)
+	s.held = s.behind
+	f.subs = append(f.subs, s)
+}
+
+// begin goes where the options say, once the subscription is attached.
+func (s *subscription) begin(ctx context.Context) error {
+	s.mu.Lock()
+	now := s.at
+	s.mu.Unlock()
+	if h := s.feed.history; h != nil {
+		at, gaps, err := begin(ctx, h, s.topic, &s.opts, now)
 		if err != nil {
 			return err
 		}
@@ -69,18 +80,19 @@ func (s *subscription) start(ctx context.Context) error {
 		for _, g := range gaps {
 			s.missed(g)
 		}
-		if s.behind {
+		if s.held {
 			s.at = at
 		}
-		s.told = at.String()
+		if s.told == "" {
+			s.told = at.String()
+		}
+		s.held = false
+		if s.behind {
+			s.wake()
+		}
 		s.mu.Unlock()
 	}
 	s.bind(ctx)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.behind {
-		s.wake()
-	}
 	return nil
 }
 
@@ -161,12 +173,11 @@ func (s *subscription) stopLocked(err error) {
 
 // offer takes events that have arrived; s.mu is held. Where the topic is replayable the
 // subscription may have some of them already, and at is where the last of them is.
-func (s *subscription) offer(events []Event, at position) {
+func (s *subscription) offer(events []*Event, at position) {
 	if s.ending || s.behind {
 		return
 	}
-	for i := range events {
-		e := &events[i]
+	for i, e := range events {
 		if s.feed.history != nil && e.Seq <= s.at.n && at.epoch == s.at.epoch {
 			continue
 		}
@@ -236,7 +247,7 @@ func (s *subscription) run() {
 			s.finish()
 			returned = true
 			return
-		case s.behind:
+		case s.behind && !s.held:
 			s.mu.Unlock()
 			pause = s.catchUp(pause)
 		default:

@@ -1,6 +1,7 @@
 // Package rkey builds every Redis key of the library:
 //
 //	<prefix>:<part>:{<tag>}
+//	<prefix>:<part>:{<tag>}:<name>
 //
 // The prefix is the user's, the part names what the key holds, and the tag is
 // the id that the keys of one operation have in common. The braces make the tag
@@ -57,6 +58,14 @@ func (s Space) Key(part, tag string) string {
 		return s.prefix + ":" + part + ":{%" + tag + "}"
 	}
 	return s.prefix + ":" + part + ":{" + tag + "}"
+}
+
+// KeyIn returns the key of a name among those of one tag, so that many names share a
+// slot. The tag is a constant of the calling package, or a number; the name may be any
+// bytes. Two such keys are equal only if prefix, part, tag and name are. A part that has
+// keys with names has none without.
+func (s Space) KeyIn(part, tag, name string) string {
+	return s.prefix + ":" + part + ":{" + tag + "}:" + name
 }
 
 // Keys returns the [Space.Key] of part and each tag, in one allocation.

@@ -50,6 +50,19 @@ func TestKey(t *testing.T) {
 	}
 }
 
+func TestKeyIn(t *testing.T) {
+	s, err := New("pubsub")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"orders", "", "}x", "{x}", "%", "\x00\xff\r\n"} {
+		got := s.KeyIn("topic", "7", name)
+		if want := "pubsub:topic:{7}:" + name; got != want || Slot(got) != Slot("7") {
+			t.Errorf("KeyIn(%q) = %q in slot %d, want %q in %d", name, got, Slot(got), want, Slot("7"))
+		}
+	}
+}
+
 func TestKeys(t *testing.T) {
 	s, err := New("cache")
 	if err != nil {

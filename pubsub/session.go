@@ -1,0 +1,524 @@
+package pubsub
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/freshet-go/freshet/internal/exec"
+)
+
+// session is one connection to receive on. One goroutine reads and never waits for anybody;
+// another sends, watches the time, and ends the session at the first sign of trouble:
+//
+//   - an error, or that the server unsubscribes of its own accord, as when a slot moves;
+//   - silence: no answer to a PING (a connection that is half open), or no mark (one to a
+//     node that is not the master any more);
+//   - no confirmation.
+type session struct {
+	l      *listener
+	ps     *redis.PubSub
+	worked bool // it was connected
+
+	begun  time.Time
+	heard  atomic.Int64 // when anything was, since begun
+	pinged time.Time    // zero: answered
+	failed chan error
+
+	// Guarded by l.mu.
+	expected map[channelName][]expectation
+	since    time.Time // nothing expected has come
+	marks    map[string]*mark
+	marking  bool
+	parts    map[int]time.Time // when something was heard of a partition
+}
+
+// expectation is a confirmation that is to come.
+type expectation struct {
+	subscribe bool
+	channel   *channel // nil: nobody's
+}
+
+// mark is a message that tells where a topic is, in the order of its events.
+type mark struct {
+	name    string
+	part    int
+	channel *channel // nil: it only shows that messages get here
+	tickets []*ticket
+	sent    time.Time // zero: being sent
+}
+
+const (
+	// tick is how often the time is looked at.
+	tick = 250 * time.Millisecond
+	// silence is when a connection is asked whether it is still there, and pathSilence
+	// when a partition is; answerTime is what the answer may take. Together with a tick
+	// they are less than five seconds.
+	silence, pathSilence = time.Second, 2 * time.Second
+	answerTime           = 2 * time.Second
+	// remark is when the place of a quiet topic is found out again, so that Redis does
+	// not forget a topic that somebody subscribes to.
+	remark = topicTTL / 6
+	// markBatch is how many marks are sent in one round trip, and probes how many topics
+	// of a partition are asked for when it is silent.
+	markBatch, probes = 64, 16
+)
+
+var (
+	errSilent       = errors.New("pubsub: the connection is half open")
+	errNoMarks      = errors.New("pubsub: what is published does not arrive")
+	errUnconfirmed  = errors.New("pubsub: the server did not confirm a subscription")
+	errUnsubscribed = errors.New("pubsub: the server has ended a subscription")
+)
+
+// gone is a context that has ended. A redis.PubSub connects again whenever it likes, but not
+// with this one; to read and write it has no use for a context without a deadline.
+var gone = func() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return ctx
+}()
+
+func newSession(l *listener) *session {
+	return &session{
+		l: l, failed: make(chan error, 1), begun: time.Now(), since: time.Now(),
+		expected: make(map[channelName][]expectation), marks: make(map[string]*mark), parts: make(map[int]time.Time),
+	}
+}
+
+// serve receives until something goes wrong, or there is nothing more to receive.
+func (s *session) serve() error {
+	s.ps = s.l.r.rdb.Subscribe(context.Background())
+	defer s.ps.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), answerTime)
+	defer cancel()
+	control := channelName{name: s.l.r.markChannel(s.l.part)}
+	s.expect(control, nil, true)
+	if err := s.subscribe(ctx, control.name); err != nil {
+		return err
+	}
+	s.worked = true
+	s.heard.Store(int64(time.Since(s.begun)))
+	read := make(chan struct{})
+	go func() {
+		defer close(read)
+		s.read()
+	}()
+	defer func() { // the reader ends when the connection is closed
+		s.ps.Close()
+		<-read
+	}()
+	ticker := time.NewTicker(tick)
+	defer ticker.Stop()
+	for {
+		idle, err := s.advance()
+		if idle || err != nil {
+			return err
+		}
+		select {
+		case err := <-s.failed:
+			return err
+		case <-s.l.wake:
+		case <-ticker.C:
+			if err := s.check(time.Now()); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+func (s *session) subscribe(ctx context.Context, names ...string) error {
+	if s.l.r.sharded {
+		return s.ps.SSubscribe(ctx, names...)
+	}
+	return s.ps.Subscribe(ctx, names...)
+}
+
+func (s *session) unsubscribe(name channelName) error {
+	switch {
+	case name.pattern:
+		return s.ps.PUnsubscribe(gone, name.name)
+	case s.l.r.sharded:
+		return s.ps.SUnsubscribe(gone, name.name)
+	}
+	return s.ps.Unsubscribe(gone, name.name)
+}
+
+// expect notes a confirmation that is to come.
+func (s *session) expect(name channelName, c *channel, subscribe bool) {
+	s.l.mu.Lock()
+	defer s.l.mu.Unlock()
+	s.expectLocked(name, c, subscribe)
+}
+
+func (s *session) expectLocked(name channelName, c *channel, subscribe bool) {
+	if len(s.expected) == 0 {
+		s.since = time.Now()
+	}
+	s.expected[name] = append(s.expected[name], expectation{subscribe, c})
+}
+
+// advance sends what there is to send. It reports whether nobody subscribes any more.
+func (s *session) advance() (idle bool, err error) {
+	l := s.l
+	l.mu.Lock()
+	if len(l.channels) == 0 {
+		l.mu.Unlock()
+		return true, nil
+	}
+	dropped := l.dropped
+	for _, name := range dropped {
+		s.expectLocked(name, nil, false)
+	}
+	var names, patterns []string
+	for _, c := range l.fresh {
+		if c.refs == 0 {
+			continue
+		}
+		c.sent = true
+		s.expectLocked(c.channelName, c, true)
+		if c.pattern {
+			patterns = append(patterns, c.name)
+		} else {
+			names = append(names, c.name)
+		}
+	}
+	l.dropped, l.fresh = nil, nil
+	marks := s.takeMarks()
+	l.mu.Unlock()
+	for _, name := range dropped {
+		if err := s.unsubscribe(name); err != nil {
+			return false, err
+		}
+	}
+	for len(names) > 0 {
+		n := min(len(names), 256)
+		if err := s.subscribe(gone, names[:n]...); err != nil {
+			return false, err
+		}
+		names = names[n:]
+	}
+	if len(patterns) > 0 {
+		if err := s.ps.PSubscribe(gone, patterns...); err != nil {
+			return false, err
+		}
+	}
+	if len(marks) > 0 {
+		l.r.running.Add()
+		go s.sendMarks(marks)
+	}
+	return false, nil
+}
+
+// takeMarks makes marks of what is due; l.mu is held.
+func (s *session) takeMarks() (marks []*mark) {
+	l := s.l
+	if s.marking {
+		return nil
+	}
+	taken := 0
+	for _, c := range l.due {
+		if len(marks) == markBatch {
+			break
+		}
+		taken++
+		c.isDue = false
+		if c.refs > 0 && c.confirmed {
+			marks = append(marks, s.newMark(c, l.r.partition(c.topic)))
+			c.waiting = nil
+		}
+	}
+	l.due = l.due[taken:]
+	s.marking = len(marks) > 0
+	return marks
+}
+
+// markNames makes the names of marks.
+var markNames atomic.Uint64
+
+// newMark makes a mark; l.mu is held.
+func (s *session) newMark(c *channel, part int) *mark {
+	m := &mark{name: strconv.FormatUint(markNames.Add(1), 10), part: part, channel: c}
+	if c != nil {
+		m.tickets = c.waiting
+	}
+	s.marks[m.name] = m
+	return m
+}
+
+// sendMarks has the server publish marks.
+func (s *session) sendMarks(marks []*mark) {
+	l, r := s.l, s.l.r
+	defer r.running.Done()
+	cmds := make([]*exec.Cmd, len(marks))
+	for i, m := range marks {
+		key := r.o.keys.KeyIn("topic", strconv.Itoa(m.part), "")
+		if m.channel != nil {
+			key = r.topicKey(m.channel.topic)
+		}
+		// Idempotent: of two marks with one name the first counts.
+		cmds[i] = markScript.Cmd([]string{key}, r.publishCommand(), r.markChannel(l.part), m.name, newEpoch(), r.ttl()).Idempotent()
+	}
+	_ = r.x.DoAll(context.Background(), r.x.Budget(), cmds)
+	now := time.Now()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for i, m := range marks {
+		if s.marks[m.name] != m {
+			continue // it has arrived
+		}
+		err := cmds[i].Err()
+		if err == nil {
+			m.sent = now
+			continue
+		}
+		delete(s.marks, m.name)
+		for _, t := range m.tickets {
+			t.fail(r.failed(err))
+		}
+		r.unreachable(err)
+	}
+	s.marking = false
+	l.rouse()
+}
+
+// check looks at the time.
+func (s *session) check(now time.Time) error {
+	l := s.l
+	heard := s.begun.Add(time.Duration(s.heard.Load()))
+	switch {
+	case !s.pinged.IsZero() && heard.After(s.pinged):
+		s.pinged = time.Time{}
+	case !s.pinged.IsZero() && now.Sub(s.pinged) > answerTime:
+		return errSilent
+	case s.pinged.IsZero() && now.Sub(heard) > silence:
+		s.pinged = now
+		if err := s.ps.Ping(gone); err != nil {
+			return err
+		}
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(s.expected) > 0 && now.Sub(s.since) > answerTime {
+		return errUnconfirmed
+	}
+	asked := make(map[int]bool)
+	for _, m := range s.marks {
+		if !m.sent.IsZero() && now.Sub(m.sent) > answerTime {
+			return errNoMarks
+		}
+		asked[m.part] = true
+	}
+	if !s.marking {
+		s.probe(now, asked)
+	}
+	return nil
+}
+
+// probe asks for marks where nothing was heard for a while, and of topics that nothing is
+// known of; l.mu is held.
+func (s *session) probe(now time.Time, asked map[int]bool) {
+	l := s.l
+	looked := 0
+	quiet := make(map[int]int)
+	for _, c := range l.channels { // in random order
+		if looked++; looked > 1024 {
+			break
+		}
+		if !c.confirmed {
+			continue
+		}
+		if c.topic == "" {
+			if l.r.sharded {
+				quiet[l.part] += 0
+			} else {
+				for part := range len(l.r.outboxes) {
+					quiet[part] += 0
+				}
+			}
+			continue
+		}
+		part := l.r.partition(c.topic)
+		if now.Sub(s.parts[part]) > pathSilence && !asked[part] && quiet[part] < probes {
+			quiet[part]++
+			l.setDue(c)
+		} else if !c.feed.isUp() || now.Sub(c.heard) > remark {
+			l.setDue(c)
+		}
+	}
+	var marks []*mark
+	for part, topics := range quiet {
+		if topics == 0 && now.Sub(s.parts[part]) > pathSilence && !asked[part] {
+			marks = append(marks, s.newMark(nil, part))
+		}
+	}
+	if len(marks) > 0 {
+		s.marking = true
+		l.r.running.Add()
+		go s.sendMarks(marks)
+	}
+}
+
+// fail ends the session.
+func (s *session) fail(err error) {
+	select {
+	case s.failed <- err:
+	default:
+	}
+}
+
+// read receives until the connection is closed or fails.
+func (s *session) read() {
+	for {
+		// No timeout: one in the middle of a message would tear it apart.
+		m, err := s.ps.ReceiveTimeout(gone, 0)
+		if err != nil {
+			s.fail(err)
+			return
+		}
+		s.heard.Store(int64(time.Since(s.begun)))
+		switch m := m.(type) {
+		case *redis.Message:
+			s.message(m)
+		case *redis.Subscription:
+			s.confirm(m)
+		}
+	}
+}
+
+// confirm takes the confirmation of a subscription or of its end.
+func (s *session) confirm(m *redis.Subscription) {
+	kind := strings.TrimPrefix(m.Kind, "s")
+	if m.Kind == "subscribe" {
+		kind = m.Kind
+	}
+	name := channelName{pattern: kind[0] == 'p', name: m.Channel}
+	subscribed := strings.HasSuffix(kind, "subscribe") && !strings.HasSuffix(kind, "unsubscribe")
+	l := s.l
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s.since = time.Now()
+	waiting := s.expected[name]
+	if len(waiting) == 0 || waiting[0].subscribe != subscribed {
+		s.fail(fmt.Errorf("%w: %s", errUnsubscribed, m.Kind))
+		return
+	}
+	if len(waiting) == 1 {
+		delete(s.expected, name)
+	} else {
+		s.expected[name] = waiting[1:]
+	}
+	c := waiting[0].channel
+	if c == nil || c.refs == 0 {
+		return
+	}
+	c.confirmed = true
+	if c.topic == "" && c.lived {
+		l.r.patternsInterrupted(c.feed)
+	}
+	l.serve(c)
+	l.rouse()
+}
+
+// message takes a message.
+func (s *session) message(m *redis.Message) {
+	l, r := s.l, s.l.r
+	if m.Pattern != "" {
+		topic, ok := r.topicOf(m.Channel)
+		l.mu.Lock()
+		c := l.channels[channelName{true, m.Pattern}]
+		if ok {
+			s.parts[r.partition(topic)] = time.Now()
+		}
+		l.mu.Unlock()
+		if ok && c != nil && match(c.feed.name, topic) {
+			r.arrived(c.feed, topic, m.Payload)
+		}
+		return
+	}
+	l.mu.Lock()
+	c := l.channels[channelName{name: m.Channel}]
+	if c == nil {
+		l.mu.Unlock()
+		if m.Channel == r.markChannel(l.part) {
+			s.marked(m.Payload)
+		}
+		return
+	}
+	now := time.Now()
+	topic, payload, ok := c.topic, m.Payload, true
+	if topic == "" {
+		topic, payload, ok = cutTopic(m.Payload)
+	} else {
+		c.heard = now
+	}
+	if ok {
+		s.parts[r.partition(topic)] = now
+	}
+	l.mu.Unlock()
+	switch {
+	case !ok:
+		r.malformed()
+	case c.feed != nil:
+		r.arrived(c.feed, topic, payload)
+	default:
+		r.patternsMu.Lock()
+		var feeds []*feed
+		for _, f := range r.patterns {
+			if match(f.name, topic) {
+				feeds = append(feeds, f)
+			}
+		}
+		r.patternsMu.Unlock()
+		for _, f := range feeds {
+			r.arrived(f, topic, payload)
+		}
+	}
+}
+
+// cutTopic takes apart what arrives on the channel of all topics.
+func cutTopic(s string) (topic, frame string, ok bool) {
+	length, rest, ok := strings.Cut(s, " ")
+	n, err := strconv.ParseUint(length, 10, 31)
+	if !ok || err != nil || n == 0 || n > uint64(len(rest)) {
+		return "", "", false
+	}
+	return rest[:n], rest[n:], true
+}
+
+// marked takes a mark.
+func (s *session) marked(payload string) {
+	fields := strings.Split(payload, " ")
+	l := s.l
+	l.mu.Lock()
+	m := s.marks[fields[0]]
+	delete(s.marks, fields[0])
+	if m != nil {
+		s.parts[m.part] = time.Now()
+	}
+	live := m != nil && m.channel != nil && m.channel.refs > 0
+	if live {
+		m.channel.heard = time.Now()
+	}
+	l.mu.Unlock()
+	l.r.reached()
+	if !live {
+		return
+	}
+	at, ok := position{}, len(fields) == 6
+	if ok {
+		n, err := strconv.ParseUint(fields[2], 10, 53)
+		at, ok = position{epoch: fields[1], n: n, tag: tagOf(fields[3]), id: tagOf(fields[4])}, err == nil && isName(fields[1])
+	}
+	if !ok {
+		l.r.malformed()
+		return
+	}
+	m.channel.feed.marked(at, fields[5], m.tickets)
+}
