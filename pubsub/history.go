@@ -80,12 +80,13 @@ func (e *entry) start() position {
 
 // follow goes from a place in a topic to the end of a page that was read from the entry at
 // that place on. It returns what is to be delivered, the place reached, and whether that is
-// the end of the topic for now. trimmed reports whether an entry is the oldest there is.
-func follow(topic string, at position, p page, trimmed func(entry) (bool, error)) (items []item, end position, err error) {
+// the end of the topic for now. What is in read was delivered before, and what is delivered
+// is added to it. trimmed reports whether an entry is the oldest there is.
+func follow(topic string, at position, p page, read batches, trimmed func(entry) (bool, error)) (items []item, end position, err error) {
 	gap := func(reason GapReason, missed int64) {
 		items = append(items, item{gap: Gap{topic, reason, missed}})
 	}
-	anchored := at.id == ""
+	anchored, repeated := at.id == "", false
 	for i, e := range p.entries {
 		if e.foreign {
 			anchored = anchored || e.at.id == at.id
@@ -124,11 +125,17 @@ func follow(topic string, at position, p page, trimmed func(entry) (bool, error)
 		if e.at.epoch == at.epoch && e.at.n-1 > e.prev {
 			gap(Sequence, int64(e.at.n-1-e.prev))
 		}
-		if e.event == nil {
+		if e.at.tag != e.prevTag { // the first of its batch
+			repeated = read.has(e.at.tag)
+		}
+		switch {
+		case repeated:
+		case e.event == nil:
 			gap(Sequence, 1)
-		} else {
+		default:
 			items = append(items, item{event: e.event})
 		}
+		read.add(e.at.tag)
 		at, anchored = e.at, true
 	}
 	if p.more || p.high.epoch == "" { // or the topic is forgotten, and begins anew when it is used

@@ -69,8 +69,8 @@ const (
 // resendPause lies between the attempts at a batch.
 const resendPause = 5 * time.Millisecond
 
-// batches numbers the batches of the process.
-var batches atomic.Uint64
+// lastBatch numbers the batches of the process.
+var lastBatch atomic.Uint64
 
 func newOutbox(r *Redis, part int) *outbox {
 	return &outbox{r: r, part: part, topics: make(map[string]*outgoing), most: 1024}
@@ -162,7 +162,7 @@ func (o *outbox) take() []*parcel {
 		}
 		p := byTopic[l.topic]
 		if p == nil {
-			p = &parcel{topic: l.topic, to: to, number: batches.Add(1)}
+			p = &parcel{topic: l.topic, to: to, number: lastBatch.Add(1)}
 			byTopic[l.topic] = p
 			parcels = append(parcels, p)
 		}
