@@ -139,7 +139,7 @@ func (f *feed) marked(at position, course string, tickets []*ticket) {
 		if !f.up {
 			g.Reason = Reconnect
 		}
-		if f.course == course {
+		if f.course == course && course != "?" {
 			g.Missed = int64(at.n - was.n)
 		}
 		f.missed(g)

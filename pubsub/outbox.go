@@ -292,7 +292,9 @@ func (o *outbox) settle(parcels []*parcel) {
 			n.published.Add(count)
 		case p.unknown || exec.KindOf(err) == exec.Refused: // which may be half way through the script
 			if len(p.to.unknown) < maxUnknown {
-				p.to.unknown = append(p.to.unknown, batch{p.number, len(p.letters)})
+				// If it was done, those before it are accounted for as well.
+				p.to.unknown = append(p.to.unknown, batch{p.number, p.to.failed + len(p.letters)})
+				p.to.failed = 0
 			}
 			if !p.unknown {
 				err = o.r.failed(err)
