@@ -174,3 +174,50 @@ func TestWithdrawn(t *testing.T) {
 		})
 	})
 }
+
+// TestUnknownAccounts has a batch whose outcome is not known say that others have failed: the
+// next one must say it only if that was not done.
+func TestUnknownAccounts(t *testing.T) {
+	t.Parallel()
+	redistest.EachOf(t, []redistest.Topology{redistest.Miniredis, redistest.Standalone}, func(t *testing.T, s *redistest.Server) {
+		both(t, func(t *testing.T, o Options) {
+			source := publishSource
+			if o.HistoryLen > 0 {
+				source = appendSource
+			}
+			proxy := s.Proxy(t)
+			hasty := o
+			hasty.Timeout = 300 * time.Millisecond
+			publisher := newBus(t, proxy.Client(t), hasty)
+			led := &ledger{last: map[string]int{}}
+			subscribes(t, newBus(t, s.Client(t), o), "topic", led.handle, &SubscribeOptions{OnGap: led.gap})
+			until := func(what string, publish func() bool) {
+				t.Helper()
+				redistest.Eventually(t, what, publish)
+			}
+			attempted := 0
+			publish := func() error {
+				attempted++
+				return publisher.Publish(t.Context(), "topic", Event{Data: fmt.Append(nil, "p ", attempted)})
+			}
+			until("Publish succeeds", func() bool { return publish() == nil })
+			out := publisher.outboxes[0]
+			out.mu.Lock()
+			out.outgoing("topic").failed += 2
+			out.mu.Unlock()
+			attempted += 2
+			proxy.DropRepliesTo(redistest.Script(source), 1<<20)
+			until("an outcome is unknown", func() bool { return errors.Is(publish(), ErrUnknownOutcome) })
+			proxy.DropRepliesTo(nil, 0)
+			until("Publish succeeds again", func() bool { return publish() == nil })
+			redistest.Eventually(t, "all is accounted for", func() bool {
+				led.mu.Lock()
+				defer led.mu.Unlock()
+				return led.received+led.missed >= int64(attempted)
+			})
+			if led.received+led.missed != int64(attempted) || led.missed < 2 || led.unknown {
+				t.Errorf("attempted %d, %s", attempted, led.summary())
+			}
+		})
+	})
+}

@@ -38,7 +38,7 @@ func TestFrame(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if f.prev != 6 || f.prevTag != "p:1" || f.skipped() != 2 || f.last() != (position{"epoch", 13, "q:77", "1764278264123-8"}) {
+	if f.prev != 6 || f.prevTag != "p:1" || f.skipped() != 2 || f.last() != (position{epoch: "epoch", n: 13, tag: "q:77", id: "1764278264123-8"}) {
 		t.Errorf("got %+v", f)
 	}
 	got := f.events("topic")

@@ -46,6 +46,7 @@ func TestFollow(t *testing.T) {
 	}
 	none := position{epoch: "e"}
 	bare := position{epoch: "e", n: 4}
+	loose := position{epoch: "e", n: 4, id: "2-0", loose: true}
 	other := position{epoch: "f", n: 2, tag: "p:2", id: "9-0"}
 	for _, c := range []struct {
 		name    string
@@ -69,13 +70,16 @@ func TestFollow(t *testing.T) {
 		{"all trimmed", at(3), "", at(8), false, false, "Trimmed:5", at(8)},
 		{"the beginning trimmed", none, "3 4", at(4), false, true, "Trimmed:2 3 4", at(4)},
 		{"known by its number", bare, "3 4 5", at(5), false, false, "5", at(5)},
+		{"on the next page", bare, "1 2", at(5), true, false, "", loose},
+		{"still not there", loose, "2 3", at(5), true, false, "", position{epoch: "e", n: 4, id: "3-0", loose: true}},
+		{"and there", loose, "2 3 4 5", at(5), false, false, "5", at(5)},
 		{"published without history", at(3), "3 6<5", at(6), false, false, "Trimmed:2 6", at(6)},
 		{"not there any more", at(3), "7 8", at(8), false, false, "Reset:-1 7 8", at(8)},
 		{"gone back", at(8), "", at(5), false, false, "Reset:-1", at(5)},
 		{"gone back and on", at(8), "9<5 10", at(10), false, false, "Reset:-1 9 10", at(10)},
-		{"another batch", at(8), "8:q:1", position{"e", 8, "q:1", "8-0"}, false, false, "Reset:-1 8", position{"e", 8, "q:1", "8-0"}},
+		{"another batch", at(8), "8:q:1", position{epoch: "e", n: 8, tag: "q:1", id: "8-0"}, false, false, "Reset:-1 8", position{epoch: "e", n: 8, tag: "q:1", id: "8-0"}},
 		{"another batch before", at(8), "9", at(9), false, true, "9", at(9)},
-		{"begun anew", at(8), "9@f<0", position{"f", 9, "p:9", "9-0"}, false, false, "Reset:-1 9", position{"f", 9, "p:9", "9-0"}},
+		{"begun anew", at(8), "9@f<0", position{epoch: "f", n: 9, tag: "p:9", id: "9-0"}, false, false, "Reset:-1 9", position{epoch: "f", n: 9, tag: "p:9", id: "9-0"}},
 		{"lost", at(8), "", other, false, false, "Reset:-1", position{epoch: "f"}},
 		{"old entries in a new run", position{epoch: "f"}, "3@e 4@e", other, false, false, "Trimmed:2", other},
 		{"somebody else's", at(3), "3 3! 4", at(4), false, false, "4", at(4)},

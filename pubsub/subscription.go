@@ -24,6 +24,7 @@ type subscription struct {
 	cancel context.CancelFunc
 	unbind func() bool // from Subscribe's context
 	feed   *feed
+	most   int // entries of the next page; the goroutine's
 
 	mu       sync.Mutex
 	queue    queue
@@ -48,6 +49,7 @@ func newSubscription(ctx context.Context, b *base, topic string, h Handler, o Su
 	s := &subscription{
 		bus: b, topic: topic, opts: o, handle: h,
 		queue: queue{most: o.Buffer},
+		most:  minPage,
 		nudge: make(chan struct{}, 1), done: make(chan struct{}),
 	}
 	s.ctx, s.cancel = context.WithCancel(context.WithValue(context.WithoutCancel(ctx), handlerOf{}, s))
@@ -352,10 +354,11 @@ func (s *subscription) readOn(at position) ([]item, position, error) {
 	}
 	defer s.bus.endTurn()
 	h := s.feed.history
-	p, err := h.page(s.ctx, s.topic, at.id)
+	p, err := h.page(s.ctx, s.topic, at.id, s.most)
 	if err != nil {
 		return nil, at, err
 	}
+	s.most = nextPage(s.most, p)
 	return follow(s.topic, at, p, s.read, func(e entry) (bool, error) {
 		first, ok, err := h.oldest(s.ctx, s.topic)
 		return ok && first.at.id == e.at.id, err
