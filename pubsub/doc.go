@@ -53,7 +53,9 @@
 // A failover of Redis loses what was not replicated. Events that were delivered by then stay
 // so; their numbers are used again, which is a Reset. A publisher that did not get the reply
 // publishes such an event again, and subscribers do not see it twice, as long as they know its
-// publisher among the latest 256.
+// publisher among the latest 256. Entries are in the order of the server's clock: what a new
+// master whose clock is behind has taken before that caught up is in the gap of the Reset, for
+// those who had had events of the old one's.
 //
 // A topic that nobody has published or subscribed to for an hour, or an hour longer than its
 // history is kept, begins anew, and so do the accounts of what a bus could not publish to it.

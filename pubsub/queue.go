@@ -19,8 +19,7 @@ type queue struct {
 	events int    // of them
 }
 
-func (q *queue) full() bool  { return q.events >= q.most }
-func (q *queue) empty() bool { return len(q.first) == 0 && q.n == 0 }
+func (q *queue) full() bool { return q.events >= q.most }
 
 func (q *queue) add(e *Event) {
 	q.events++

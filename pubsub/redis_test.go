@@ -507,7 +507,9 @@ func TestOptions(t *testing.T) {
 	if _, err := New(nil, nil); err == nil {
 		t.Error("New(nil) = nil error")
 	}
-	if _, err := New(redis.NewRing(&redis.RingOptions{}), nil); err == nil {
+	ring := redis.NewRing(&redis.RingOptions{})
+	defer ring.Close()
+	if _, err := New(ring, nil); err == nil {
 		t.Error("New of a ring = nil error")
 	}
 }
