@@ -16,7 +16,7 @@ const allPage = 500
 // change meanwhile comes exactly once, one whose score does may come again or not at all.
 // After an error, which comes without an entry, it ends.
 //
-// Cost: 1 round trip for 500 entries, O(log N) and these.
+// Cost: 1 round trip for every five hundred entries, O(log N) and these.
 // Atomic: each page.
 // Errors: ErrUnavailable; a server error that forbids it; the context's.
 func (r *Redis) All(ctx context.Context) iter.Seq2[Entry, error] {

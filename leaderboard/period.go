@@ -171,6 +171,7 @@ func (p *period) at(us int64) span {
 	case monthly:
 		d = 1
 	}
+	year, month, d = p.step(year, month, d, 0) // a day of that month
 	s := p.from(year, month, d)
 	// Where a clock is set back over midnight the date is not that of the period.
 	for i := -1; us < s.start; i-- {
