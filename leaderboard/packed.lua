@@ -13,7 +13,7 @@ local function pack(c, tie)
 end
 local function value(s)
   s = s + 0
-  local m, e = math.frexp(math.abs(s))
+  local m, e = math.frexp(math.min(math.abs(s), 1.7976931348623157e308)) -- what is foreign may be infinite
   local c = (e + 1021) * coarse + math.floor((m * 9007199254740992 - 4503599627370496) / times)
   return s < 0 and -c - 1 or c
 end
