@@ -213,6 +213,15 @@ func TestSealedStaysSealed(t *testing.T) {
 		s.Mini().SetTime(now.Add(59 * time.Minute))
 	}
 	shows(t, season, "1: 1 a=1")
+	// So does the first score of the next one, however soon it comes after one before.
+	edge := now.Add(5 * time.Hour)
+	for _, after := range []time.Duration{-100 * time.Millisecond, 100 * time.Millisecond} {
+		s.Mini().SetTime(edge.Add(after))
+		submits(t, r, Score{Member: "a", Value: 1})
+	}
+	s.Mini().SetTime(edge.Add(-200 * time.Millisecond))
+	_, err := r.At(edge.Add(-time.Minute)).Submit(t.Context(), Score{Member: "b", Value: 1})
+	wants(t, "Submit to the one before", err, ErrSealed)
 }
 
 // moving loses the reply to a script, after it was executed or before, and lets the
