@@ -53,7 +53,7 @@ type Buffered struct {
 	seed   maphash.Seed
 	shards [shards]shard
 	held   atomic.Int64  // entries
-	round  atomic.Uint64 // the number of flushes
+	round  atomic.Uint64 // the number of flushes, and one
 	away   atomic.Bool   // Redis was, when it was last asked
 
 	flushing chan struct{} // holds who flushes
@@ -127,6 +127,7 @@ func NewBuffered(c *Redis, opts *BufferedOptions) (*Buffered, error) {
 	for i := range b.shards {
 		b.shards[i].entries = make(map[string]*entry)
 	}
+	b.round.Store(1)
 	return b, nil
 }
 

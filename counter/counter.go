@@ -107,10 +107,14 @@ func (r *Redis) AddOnce(ctx context.Context, key, opID string, n int64) (total i
 	b := r.x.Budget()
 	var lost error // the error of an attempt that may have been executed
 	for sent := 0; sent < attempts; sent++ {
-		cmd := r.o.once.Cmd(keys, n, millis(r.o.TTL), call, r.latest(ctx, b, keys[0], r.o.OnceFor), millis(r.o.OnceFor))
+		latest := r.latest(ctx, b, keys[0], r.o.OnceFor)
+		cmd := r.o.once.Cmd(keys, n, millis(r.o.TTL), call, latest, millis(r.o.OnceFor))
 		err = r.x.Do(ctx, b, cmd)
 		if exec.KindOf(err) == exec.UnknownOutcome {
-			if lost = err; b.Left() == 0 || ctx.Err() != nil {
+			if latest > 0 { // else it came too late for certain
+				lost = err
+			}
+			if b.Left() == 0 || ctx.Err() != nil {
 				break
 			}
 			continue

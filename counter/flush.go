@@ -200,7 +200,7 @@ func (b *Buffered) settle(j job, cmd *exec.Cmd) (flightVerdict, error) {
 		}
 	}
 	switch kind := exec.KindOf(err); {
-	case kind == exec.UnknownOutcome:
+	case kind == exec.UnknownOutcome && j.until > 0: // else it came too late for certain
 		j.lost = true
 	case isForeign(err):
 		return b.giveUp(j, err)

@@ -93,14 +93,14 @@ func check(t testing.TB, err error) {
 func adds(t testing.TB, c Counter, key string, n, want int64) {
 	t.Helper()
 	if got, err := c.Add(t.Context(), key, n); got != want || err != nil {
-		t.Errorf("Add(%q, %d) = %d, %v, want %d", key, n, got, err, want)
+		t.Errorf("Add(%.20q, %d) = %d, %v, want %d", key, n, got, err, want)
 	}
 }
 
 func has(t testing.TB, c Counter, key string, want int64) {
 	t.Helper()
 	if got, err := c.Get(t.Context(), key); got != want || err != nil {
-		t.Errorf("Get(%q) = %d, %v, want %d", key, got, err, want)
+		t.Errorf("Get(%.20q) = %d, %v, want %d", key, got, err, want)
 	}
 }
 
@@ -108,7 +108,7 @@ func has(t testing.TB, c Counter, key string, want int64) {
 func once(t testing.TB, c Counter, key, opID string, n, want int64, applied bool) {
 	t.Helper()
 	if got, ok, err := c.AddOnce(t.Context(), key, opID, n); got != want || ok != applied || err != nil {
-		t.Errorf("AddOnce(%q, %q, %d) = %d, %v, %v, want %d, %v", key, opID, n, got, ok, err, want, applied)
+		t.Errorf("AddOnce(%.20q, %.20q, %d) = %d, %v, %v, want %d, %v", key, opID, n, got, ok, err, want, applied)
 	}
 }
 
