@@ -41,10 +41,10 @@ const (
 //
 // Nothing is counted twice: each key has in its slot a gate, the number of this Buffered's
 // last flush of it, and a flush that may have been executed is sent again with its number.
-// So a lost reply is nothing. If Redis stays away for more than a minute after one, it is
-// not known whether that flush was executed; it is given up and reported, by the Flush or
-// Close that waits or else OnError, and counted in Stats. What surely was not executed is
-// kept until it is.
+// So a lost reply is nothing. Only if Redis stays away for more than five minutes after one
+// it cannot be found out any more whether that flush was executed; it is given up and
+// reported, by the Flush or Close that waits or else OnError, and counted in Stats. What
+// surely was not executed is kept until it is.
 type Buffered struct {
 	c     *Redis
 	o     BufferedOptions
@@ -54,7 +54,7 @@ type Buffered struct {
 	shards [shards]shard
 	held   atomic.Int64  // entries
 	round  atomic.Uint64 // the number of flushes, and one
-	away   atomic.Bool   // Redis was, when it was last asked
+	away   atomic.Uint64 // in which round Redis last was; 0 never
 
 	flushing chan struct{} // holds who flushes
 	seq      int64         // of the latest flight
@@ -138,7 +138,8 @@ func (b *Buffered) shard(key string) *shard {
 // Add gathers n, and returns the total: what was in Redis at most an Interval ago, and what
 // has been gathered here since. For a key that nothing was added to here for an Interval it
 // has to be read. That n is gathered does not depend on it: if Redis is away, or ctx ends
-// meanwhile, the total is as far as it is known here, and the error nil.
+// meanwhile, the total is as far as it is known here, and the error nil; and Redis is not
+// asked for another one until the next Interval.
 //
 // Cost: 0 round trips; 1 for a key that nothing was added to for an Interval, or one more
 // than MaxKeys.
@@ -173,11 +174,12 @@ func (b *Buffered) Add(ctx context.Context, key string, n int64) (int64, error) 
 		return 0, errOverflow
 	}
 	e.pending, e.touched = sum, true
-	total, known := e.known(b.round.Load())
+	round := b.round.Load()
+	total, known := e.known(round)
 	s.added++
 	s.mu.Unlock()
 	b.arm()
-	if !known && !b.away.Load() {
+	if !known && b.away.Load() != round {
 		total, _ = b.read(ctx, key)
 	}
 	return total, nil
@@ -240,7 +242,7 @@ func (b *Buffered) read(ctx context.Context, key string) (int64, error) {
 	s.mu.Unlock()
 	round := b.round.Load()
 	total, err := b.c.Get(ctx, key)
-	b.heard(err)
+	b.heard(err, round)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	e := s.entries[key]
@@ -258,9 +260,9 @@ func (b *Buffered) read(ctx context.Context, key string) (int64, error) {
 }
 
 // heard notes whether Redis is away.
-func (b *Buffered) heard(err error) {
-	if away := errors.Is(err, ErrUnavailable); away != b.away.Load() {
-		b.away.Store(away)
+func (b *Buffered) heard(err error, round uint64) {
+	if errors.Is(err, ErrUnavailable) {
+		b.away.Store(round)
 	}
 }
 
@@ -294,8 +296,8 @@ func (b *Buffered) tick() {
 // Flush writes what has been gathered until now. What it cannot write within Timeout, or
 // before ctx ends, is kept, and will be written later.
 //
-// Cost: 1 round trip per node for each 256 keys. 1 more for the first on a server, whose clock
-// has to be learnt.
+// Cost: 1 round trip per node for a few hundred keys; 1 more for the first on a server, whose
+// clock has to be learnt.
 // Atomic: per key, with the expiry.
 // Errors: ErrClosed; ErrUnavailable; ErrUnknownOutcome; server errors that forbid it, or if
 // something that is not a count is under a key; the context's. Several are joined.
@@ -325,7 +327,7 @@ func (b *Buffered) Close(ctx context.Context) error {
 		s.closed = true
 		s.mu.Unlock()
 	}
-	return b.flushAlone(ctx, retryFor)
+	return b.flushAlone(ctx, closeFor)
 }
 
 // flushAlone flushes when nobody else does.

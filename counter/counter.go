@@ -122,8 +122,8 @@ func (r *Redis) AddOnce(ctx context.Context, key, opID string, n int64) (total i
 		if err != nil {
 			break
 		}
-		var outcome int64
-		if _, outcome, total, err = r.outcome(cmd); err != nil {
+		var server, outcome int64
+		if server, outcome, total, err = r.outcome(cmd); err != nil {
 			break
 		}
 		switch outcome {
@@ -134,8 +134,9 @@ func (r *Redis) AddOnce(ctx context.Context, key, opID string, n int64) (total i
 			r.n.repeated.Add(1)
 			return total, false, nil
 		}
-		if err = (&exec.Error{Kind: exec.Unavailable, Err: errLate}); lost != nil {
-			break // what it did may have been forgotten
+		err = &exec.Error{Kind: exec.Unavailable, Err: errLate}
+		if server < latest+r.o.OnceFor.Microseconds() {
+			lost = nil // it was too late then too, or what it did would be remembered
 		}
 	}
 	if lost != nil {

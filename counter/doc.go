@@ -48,7 +48,7 @@
 //
 //	<prefix>:n:{<key>}             a counter: an integer; expires after TTL
 //	<prefix>:o.<op>:{<key>}        an opID of AddOnce, hashed; expires after OnceFor
-//	<prefix>:g.<writer>:{<key>}    the gate of a Buffered; expires two minutes after its last flush
+//	<prefix>:g.<writer>:{<key>}    the gate of a Buffered; expires five minutes after its last flush
 //	<prefix>:m.<span>:{<key>}      a Series' minutes of an hour: a hash; expires Minutes after its end
 //	<prefix>:h.<span>:{<key>}      the hours of a day; likewise after Hours
 //	<prefix>:d.<span>:{<key>}      30 days; likewise after Days

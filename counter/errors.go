@@ -12,8 +12,8 @@ var (
 	// Series, n was counted once or not at all, and may still be: repeating it could count
 	// it twice. After an AddOnce the same, but calling it again with the same opID is safe
 	// and tells. After a Take the total was taken, and is lost, or is still there. Flush and
-	// Close return it when there are counts of which it could not be found out, for a minute,
-	// whether they were written; they have been given up.
+	// Close return it when there are counts of which it cannot be found out any more whether
+	// they were written; they have been given up.
 	ErrUnknownOutcome = errors.New("counter: unknown outcome")
 
 	// ErrClosed is returned by every call of a [Buffered] after Close, but for Close. A retry

@@ -10,9 +10,12 @@ import (
 )
 
 const (
-	// retryFor is how long a flush that may have been executed is sent again. Its gate lives
-	// as long again, so that it is there, by whatever clock, when the last attempt comes.
-	retryFor = time.Minute
+	// flightFor is how long a flush may take to arrive; then it is too late.
+	flightFor = 10 * time.Second
+	// gateFor is how long its gate lives on, by which it can be told whether it has arrived.
+	gateFor = 5 * time.Minute
+	// closeFor bounds how long Close tries.
+	closeFor = time.Minute
 	// flushBatch is how many counters are written by one pipeline, which a server may execute
 	// at a stretch.
 	flushBatch = 256
@@ -25,9 +28,8 @@ const (
 type flight struct {
 	n     int64
 	seq   int64
-	until int64     // when it is too late, by the server's time, µs
-	begun time.Time // its first attempt that may have been executed
-	lost  bool      // there is one
+	until int64 // when it is too late, by the server's time, µs
+	lost  bool  // an attempt may have been executed
 }
 
 // job is a flight on its way. Only those who flush use it and what it points to.
@@ -161,12 +163,12 @@ func (b *Buffered) request(j job) *exec.Cmd {
 	if j.lost {
 		gate = j.entry.gate
 	} else {
-		j.begun, j.until = time.Now(), 0
+		j.until = 0
 		if _, now, ok := r.x.ServerTime(keys[0]); ok {
-			j.until = now.Add(retryFor).UnixMicro()
+			j.until = now.Add(flightFor).UnixMicro()
 		}
 	}
-	return r.o.flush.Cmd(keys, j.n, millis(r.o.TTL), j.seq, j.until, millis(retryFor), gate)
+	return r.o.flush.Cmd(keys, j.n, millis(r.o.TTL), j.seq, j.until, millis(gateFor), gate)
 }
 
 // What becomes of a flight.
@@ -182,51 +184,53 @@ const (
 // settle looks at the reply to an attempt.
 func (b *Buffered) settle(j job, cmd *exec.Cmd) (flightVerdict, error) {
 	err := cmd.Err()
-	var outcome, total int64
 	if err == nil {
-		_, outcome, total, err = b.c.outcome(cmd)
+		server, outcome, total, err := b.c.outcome(cmd)
 		switch {
 		case err != nil:
 			return b.giveUp(j, err)
 		case outcome == outcomeDone:
 			b.done(j, total)
 			return flightDone, nil
-		case outcome == outcomeLate && !j.lost:
-			return flightLate, nil
-		case outcome == outcomeLate:
-			return b.giveUp(j, errLate)
-		default:
+		case outcome == outcomeGone:
 			return b.giveUp(j, errGate)
+		case j.lost && server >= j.until+gateFor.Microseconds():
+			return b.giveUp(j, errLate)
 		}
+		b.again(j)
+		return flightLate, nil
 	}
 	switch kind := exec.KindOf(err); {
-	case kind == exec.UnknownOutcome && j.until > 0: // else it came too late for certain
-		j.lost = true
 	case isForeign(err):
 		return b.giveUp(j, err)
-	}
-	if j.lost && time.Since(j.begun) >= retryFor {
-		return b.giveUp(j, err)
+	case kind == exec.UnknownOutcome && j.until > 0: // else it is too late for certain
+		j.lost = true
 	}
 	b.n.retried.Add(1)
-	if kind := exec.KindOf(err); kind == exec.Refused {
+	if exec.KindOf(err) == exec.Refused {
 		return flightKept, fmt.Errorf("counter: flush: %w", err)
 	}
-	b.away.Store(true)
+	b.away.Store(b.round.Load())
 	return flightKept, fmt.Errorf("%w: flush: %w", ErrUnavailable, err)
 }
 
 var errGate = errors.New("the gate of a counter has gone")
 
+// again makes a flight new that has not arrived: under another number, so that it never
+// will, should the server's clock be set back.
+func (b *Buffered) again(j job) {
+	b.seq++
+	j.seq, j.lost = b.seq, false
+}
+
 // done ends a flight that was written.
 func (b *Buffered) done(j job, total int64) {
-	b.away.Store(false)
 	b.n.written.Add(1)
 	j.shard.mu.Lock()
 	defer j.shard.mu.Unlock()
 	e := j.entry
 	e.flight, e.total, e.seen = nil, total, b.round.Load()
-	e.gate = j.until + retryFor.Microseconds()
+	e.gate = j.until + gateFor.Microseconds()
 }
 
 // giveUp ends a flight that may have been written, or cannot be.

@@ -165,8 +165,8 @@ func (s *Series) Add(ctx context.Context, key string, n int64) error {
 // begins at another time than midnight UTC is added up from hours or minutes, as long as
 // these are kept. Where nothing was counted, or it is not kept any more, is zero.
 //
-// Cost: 1 round trip, 1 key for each hour of minutes, day of hours or 30 days that it
-// touches; there may be 1,000 keys.
+// Cost: 1 round trip, 1 key for each hour of minutes, day of hours or month of days that
+// it touches; a thousand keys at most.
 // Atomic: per key.
 // Errors: an error if there are no such steps, or no buckets for them; ErrUnavailable; a
 // server error that forbids it; the context's.

@@ -84,8 +84,8 @@ func (u *Unique) key(part, key string) string { return u.keys.Member(part, u.pre
 // Add notes members of key. Those that are there already change nothing, so that a call may
 // be repeated.
 //
-// Cost: 1 round trip for each thousand members, 1 key, O(1) each. 1 more for the member that is
-// one more than Exact, O(Exact).
+// Cost: 1 round trip for each thousand members, 1 key, O(1) each; 1 more for the member that
+// is one more than Exact, O(Exact).
 // Atomic: for each thousand members, with the expiry.
 // Errors: ErrUnavailable, and some may be noted; a server error if something else is under
 // the key, or it is forbidden; the context's.
@@ -123,8 +123,8 @@ func (u *Unique) condense(ctx context.Context, b *exec.Budget, k, key string) {
 // error of that: zero if it is exact, because all keys are, and 0.0081 otherwise. Of none,
 // and of keys that are not there, it is zero.
 //
-// Cost: 1 round trip, 1 key for each of keys, of which there may be 1,000; O(N) of keys, and
-// of the members of those that are exact if there are several.
+// Cost: 1 round trip, a thousand keys at most, O(N) of keys, and of the members of those that
+// are exact if there are several.
 // Atomic: yes.
 // Errors: ErrUnavailable, also while a cluster moves the slot of the Unique; a server error if
 // something else is under a key, or it is forbidden; the context's.
