@@ -59,6 +59,6 @@
 // numbered from 1970.
 //
 // The user needs the commands GET, MGET, SET, INCRBY, UNLINK, PEXPIRE, TIME, EVAL, EVALSHA
-// and PING; for a Series HINCRBY, HGETALL and EXPIREAT; for a Unique TYPE, SADD, SCARD,
+// and PING; for a Series HINCRBY, HGETALL, HGET, HLEN and EXPIREAT; for a Unique TYPE, SADD, SCARD,
 // SMEMBERS, SUNION, PFADD, PFCOUNT, PFMERGE, PTTL, PERSIST and RENAME.
 package counter

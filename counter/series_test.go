@@ -76,7 +76,7 @@ func TestSeriesModel(t *testing.T) {
 		}
 		var events []event
 		start := time.Now()
-		for i := range 1500 {
+		for i := range 500 {
 			time.Sleep(time.Duration(rnd.Int64N(int64(90 * time.Minute))))
 			n := rnd.Int64N(100) - 20
 			check(t, c.Add(t.Context(), "k", n))

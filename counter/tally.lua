@@ -5,8 +5,8 @@
 --   span is, s  ARGV[4] how long a bucket is, s  ARGV[5] how long a span is kept when it
 --   is over, s
 -- Returns {server time us, outcome}: 1 counted; 0 not, because the time is in other spans.
--- Expiry: when the span has been over for ARGV[5]. It is set before the first count too,
--- where it shows that it may be.
+-- Expiry: when the span has been over for ARGV[5]; what cannot be given one is not counted.
+-- HINCRBY comes first: where memory is short a script may still write if it has written.
 local t = redis.call('TIME')
 local us, now = string.format('%.0f', t[1] * 1000000 + t[2]), tonumber(t[1])
 local at = {}
@@ -23,18 +23,26 @@ for i = 1, #KEYS / 2 do
     expiry = string.format('%.0f', (span + 1) * ARGV[a + 1] + ARGV[a + 3]),
   }
 end
-for i, b in ipairs(at) do
-  local there = redis.call('EXPIREAT', b.key, b.expiry) == 1
-  local counted = redis.pcall('HINCRBY', b.key, b.field, ARGV[1])
-  if type(counted) == 'table' then -- an error: count in all or in none
-    local undo = string.match(ARGV[1], '^%-(.*)') or '-' .. ARGV[1]
-    for j = 1, i - 1 do
-      redis.call('HINCRBY', at[j].key, at[j].field, undo)
+local function all()
+  for i, b in ipairs(at) do
+    local counted = redis.pcall('HINCRBY', b.key, b.field, ARGV[1])
+    if type(counted) == 'table' then
+      return counted, i - 1
     end
-    return counted
+    local expires = redis.pcall('EXPIREAT', b.key, b.expiry)
+    if type(expires) == 'table' then
+      return expires, i
+    end
   end
-  if not there then
-    redis.call('EXPIREAT', b.key, b.expiry)
+end
+local err, done = all()
+if err then -- count in all or in none
+  for i = 1, done do
+    redis.call('HINCRBY', at[i].key, at[i].field, string.match(ARGV[1], '^%-(.*)') or '-' .. ARGV[1])
+    if redis.call('HLEN', at[i].key) == 1 and redis.call('HGET', at[i].key, at[i].field) == '0' then
+      redis.call('UNLINK', at[i].key)
+    end
   end
+  return err
 end
 return {us, 1}
