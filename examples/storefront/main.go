@@ -115,7 +115,12 @@ func run(ctx context.Context, set settings) (err error) {
 	if err != nil {
 		return err
 	}
-	shop, err := newShop(db, c, lim, sessions)
+	seen, err := newViews(rdb, lim.address)
+	if err != nil {
+		return err
+	}
+	defer seen.close(ctx)
+	shop, err := newShop(db, c, lim, sessions, seen)
 	if err != nil {
 		return err
 	}

@@ -47,6 +47,7 @@ var packages = []struct {
 	{"cache", cacheWorkloads},
 	{"ratelimit", ratelimitWorkloads},
 	{"session", sessionWorkloads},
+	{"counter", counterWorkloads},
 }
 
 func main() {

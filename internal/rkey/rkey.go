@@ -5,7 +5,8 @@
 // The prefix is the user's, the part names what the key holds, and the tag is
 // the id that the keys of one operation have in common. The braces make the tag
 // the key's hash tag, so that on a cluster all keys with one tag are in one
-// slot and one script may use them together.
+// slot and one script may use them together. Where many ids are to share a slot, the id
+// follows the tag.
 package rkey
 
 import (
@@ -57,6 +58,16 @@ func (s Space) Key(part, tag string) string {
 		return s.prefix + ":" + part + ":{%" + tag + "}"
 	}
 	return s.prefix + ":" + part + ":{" + tag + "}"
+}
+
+// Member returns the key of part and id among those that share a tag, and so a slot:
+// <prefix>:<part>:{<tag>}:<id>.
+//
+// The part and the tag are the calling package's, the tag without braces and the part
+// none that it gives to [Space.Key]. The id may be any bytes. Two keys of one tag are equal
+// only if prefix, part and id are.
+func (s Space) Member(part, tag, id string) string {
+	return s.Key(part, tag) + ":" + id
 }
 
 // Keys returns the [Space.Key] of part and each tag, in one allocation.

@@ -50,6 +50,27 @@ func TestKey(t *testing.T) {
 	}
 }
 
+func TestMember(t *testing.T) {
+	s, err := New("cache")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ part, tag, id, want string }{
+		{"u", "cache", "monday", "cache:u:{cache}:monday"},
+		{"u", "cache", "", "cache:u:{cache}:"},
+		{"u", "cache", "}x{", "cache:u:{cache}:}x{"},
+		{"u", "%", "\x00", "cache:u:{%%}:\x00"},
+	} {
+		got := s.Member(c.part, c.tag, c.id)
+		if got != c.want {
+			t.Errorf("Member(%q, %q, %q) = %q, want %q", c.part, c.tag, c.id, got, c.want)
+		}
+		if Slot(got) != Slot(s.Key("other", c.tag)) {
+			t.Errorf("Member(%q, %q, %q) is in another slot than its tag", c.part, c.tag, c.id)
+		}
+	}
+}
+
 func TestKeys(t *testing.T) {
 	s, err := New("cache")
 	if err != nil {
