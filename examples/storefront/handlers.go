@@ -33,6 +33,7 @@ type shop struct {
 	cache     *cache.Redis
 	limits    *limits
 	sessions  *session.Manager[visit]
+	boards    *boards
 	pages     *cache.Cached[ProductPage]
 	summarize func(context.Context, string) (Summary, error)
 }
@@ -43,8 +44,8 @@ type Summary struct {
 	LoadedFor string
 }
 
-func newShop(db *store, c *cache.Redis, l *limits, m *session.Manager[visit]) (*shop, error) {
-	s := &shop{db: db, cache: c, limits: l, sessions: m}
+func newShop(db *store, c *cache.Redis, l *limits, m *session.Manager[visit], b *boards) (*shop, error) {
+	s := &shop{db: db, cache: c, limits: l, sessions: m, boards: b}
 	var err error
 	s.pages, err = cache.NewCached(c, "product", s.loadPage, &cache.CachedOptions{TTL: 5 * time.Minute})
 	if err != nil {
@@ -72,6 +73,7 @@ func (s *shop) routes() http.Handler {
 		"GET /session":       s.getSession,
 		"POST /cart":         s.postCart,
 		"POST /logout":       s.postLogout,
+		"GET /bestsellers":   s.getBestsellers,
 	} {
 		mux.Handle(pattern, s.limits.perClient(handler))
 	}
@@ -82,6 +84,8 @@ func (s *shop) routes() http.Handler {
 		"GET /devices":             s.getDevices,
 		"DELETE /devices":          s.deleteDevices,
 		"DELETE /devices/{handle}": s.deleteDevice,
+		"POST /orders":             s.postOrder,
+		"GET /ranking":             s.getRanking,
 	} {
 		mux.Handle(pattern, s.limits.perClient(loggedIn(handler)))
 	}
@@ -315,8 +319,9 @@ func (s *shop) getStats(w http.ResponseWriter, _ *http.Request) {
 		Cache          cache.Stats          `json:"cache"`
 		RateLimit      ratelimit.Stats      `json:"rate_limit"`
 		Sessions       session.ManagerStats `json:"sessions"`
+		Boards         boardStats           `json:"boards"`
 		ProductQueries int64                `json:"product_queries"`
-	}{s.cache.Stats(), s.limits.client.Stats(), s.sessions.Stats(), s.db.queries.Load()})
+	}{s.cache.Stats(), s.limits.client.Stats(), s.sessions.Stats(), s.boards.stats(), s.db.queries.Load()})
 }
 
 // getHealth looks at the database only: the shop works without Redis, more

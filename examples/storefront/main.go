@@ -115,7 +115,15 @@ func run(ctx context.Context, set settings) (err error) {
 	if err != nil {
 		return err
 	}
-	shop, err := newShop(db, c, lim, sessions)
+	boards, err := openBoards(ctx, rdb, db)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
+		return err
+	}
+	defer boards.close()
+	shop, err := newShop(db, c, lim, sessions, boards)
 	if err != nil {
 		return err
 	}
