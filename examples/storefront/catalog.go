@@ -21,6 +21,7 @@ const (
 	customerCount = 4000
 	orderCount    = 50000
 	orderDays     = 730
+	thisWeek      = 300 // of the orders
 )
 
 // seed creates the tables and fills them. Every run makes the same shop, so
@@ -77,18 +78,17 @@ func seed(ctx context.Context, db *sql.DB) error {
 	return tx.Commit()
 }
 
-// orderTimes are when orders of these days, which ascend, were placed. Those of the last
-// seven days are spread over this week, however young it is: a shop should have
-// something to show on a Monday morning.
+// orderTimes are when orders of these days, which ascend, were placed. The last ones are
+// spread over this week, however young it is: a shop should have something to show on a
+// Monday morning.
 func orderTimes(days []int, now time.Time) []time.Time {
-	const weekDay = orderDays - 7
 	week := weekOf(now)
-	first, _ := slices.BinarySearch(days, weekDay)
+	before := len(days) - thisWeek
 	times := make([]time.Time, len(days))
 	for i, day := range days {
-		times[i] = week.AddDate(0, 0, day-weekDay)
-		if i >= first {
-			times[i] = week.Add(now.Sub(week) / time.Duration(len(days)-first) * time.Duration(i-first))
+		times[i] = week.AddDate(0, 0, day-orderDays)
+		if i >= before {
+			times[i] = week.Add(now.Sub(week) / thisWeek * time.Duration(i-before))
 		}
 	}
 	return times
