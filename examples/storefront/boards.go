@@ -96,7 +96,8 @@ func (b *boards) tryCatchUp(ctx context.Context) time.Duration {
 	if err == nil {
 		return catchUpEvery
 	}
-	if ctx.Err() == nil && !errors.Is(err, leaderboard.ErrUnavailable) {
+	away := errors.Is(err, leaderboard.ErrUnavailable) || errors.Is(err, leaderboard.ErrUnknownOutcome)
+	if ctx.Err() == nil && !away {
 		slog.Warn("count orders", "err", err)
 	}
 	return catchUpAgain

@@ -67,7 +67,11 @@ func (s *shop) postOrder(w http.ResponseWriter, r *http.Request) {
 		Order   *Order `json:"order"`
 		Warning string `json:"warning,omitempty"`
 	}{Order: order}
-	if err := s.pages.Delete(ctx, productKeys(order)...); err != nil {
+	var products []cartLine
+	for _, l := range order.Lines {
+		products = append(products, cartLine{l.Product, l.Quantity})
+	}
+	if err := s.pages.Delete(ctx, pageKeys(products)...); err != nil {
 		// As in putProduct. What is left in stock only looks as if it were more.
 		slog.Warn("ordered, but not deleted from the cache", "order", order.Number, "request", requestID(ctx), "err", err)
 	}
@@ -122,23 +126,15 @@ func (s *shop) orderFailed(ctx context.Context, w http.ResponseWriter, r *http.R
 		problem(w, http.StatusConflict, "There is another order of this id.")
 	default:
 		// A commit that failed may still have happened. The page asks again with the same id.
-		if err := s.pages.Delete(ctx, lineKeys(cart)...); err != nil {
+		if err := s.pages.Delete(ctx, pageKeys(cart)...); err != nil {
 			slog.Warn("delete after a failed order", "request", requestID(ctx), "err", err)
 		}
 		failed(w, r, "place an order", err)
 	}
 }
 
-// productKeys are the pages on which an order shows: sales, stock, and what is bought together.
-func productKeys(o *Order) []string {
-	keys := make([]string, len(o.Lines))
-	for i, l := range o.Lines {
-		keys[i] = strconv.FormatInt(l.Product, 10)
-	}
-	return keys
-}
-
-func lineKeys(lines []cartLine) []string {
+// pageKeys are the pages on which an order shows: stock, sales, and what is bought together.
+func pageKeys(lines []cartLine) []string {
 	keys := make([]string, len(lines))
 	for i, l := range lines {
 		keys[i] = strconv.FormatInt(l.Product, 10)

@@ -9,7 +9,7 @@ section({
     const customers = list("You among our customers", "customers");
     root.append(
       el("div", { class: "week" }, sellers.root, customers.root),
-      el("div", { class: "actions" }, el("button", { type: "button", click: () => look() }, "Look again")));
+      el("div", { class: "actions" }, el("button", { type: "button", click: () => look() }, "Refresh")));
     let user = null;
 
     bus.addEventListener("order", look);
