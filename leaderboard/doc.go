@@ -103,7 +103,8 @@
 // The form is d or a, for descending or ascending, the bits of time, and x with Dense. The
 // period is a for AllTime, r and the length for a rolling window, and d, w, m or e and the
 // length with a time in UTC for one that began then. A period that ends expires Retain after
-// its end and Grace, a rolling window its length after the last score, AllTime never. With
+// its end and Grace, a rolling window a little more than its length after the last score,
+// AllTime never. With
 // Raw the scores' key is the name alone, and the others have neither form nor, if the name
 // has no braces, another tag.
 //

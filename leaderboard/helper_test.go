@@ -30,7 +30,7 @@ func some() []redistest.Topology {
 func newBoard(t testing.TB, rdb redis.UniversalClient, opts Options) *Redis {
 	t.Helper()
 	if opts.Timeout == 0 {
-		opts.Timeout = 20 * time.Second
+		opts.Timeout = time.Minute
 	}
 	if opts.Prefix == "" {
 		opts.Prefix = redistest.Prefix(t)

@@ -134,11 +134,11 @@ func newSettings(opts *Options) (*settings, error) {
 	}
 	s.Grace, s.Cap, s.Meta = max(s.Grace, 0), max(s.Cap, 0), max(s.Meta, 0)
 	if err := s.check(); err != nil {
-		return nil, fmt.Errorf("leaderboard: Options.%w", err)
+		return nil, err
 	}
 	s.pack = packingFor(s.MaxScore)
 	if err := s.setPeriods(); err != nil {
-		return nil, fmt.Errorf("leaderboard: Options.%w", err)
+		return nil, err
 	}
 	return &s, nil
 }
@@ -147,21 +147,21 @@ func newSettings(opts *Options) (*settings, error) {
 func (s *settings) check() error {
 	switch {
 	case s.Mode > Sum:
-		return errors.New("Mode is unknown")
+		return errors.New("leaderboard: Options.Mode is unknown")
 	case s.Ranking > Ordinal:
-		return errors.New("Ranking is unknown")
+		return errors.New("leaderboard: Options.Ranking is unknown")
 	case s.WeekStart < time.Sunday || s.WeekStart > time.Saturday:
-		return errors.New("WeekStart is not a day of the week")
+		return errors.New("leaderboard: Options.WeekStart is not a day of the week")
 	case s.Raw && len(s.Periods) > 0:
-		return errors.New("Periods are not for Raw")
+		return errors.New("leaderboard: Options.Periods are not for Raw")
 	case s.Raw && s.Ranking == Dense:
-		return errors.New("Ranking Dense is not for Raw")
+		return errors.New("leaderboard: Options.Ranking Dense is not for Raw")
 	case s.MaxScore < 0:
-		return errors.New("MaxScore is negative")
+		return errors.New("leaderboard: Options.MaxScore is negative")
 	case s.Raw && s.MaxScore > maxRaw, !s.Raw && s.MaxScore > maxScore:
-		return errors.New("MaxScore is more than a sorted set can order")
+		return errors.New("leaderboard: Options.MaxScore is more than a sorted set can order")
 	case s.Retain > maxPeriod:
-		return errors.New("Retain is more than 10 years")
+		return errors.New("leaderboard: Options.Retain is more than 10 years")
 	}
 	switch {
 	case s.MaxScore > 0:
@@ -178,21 +178,21 @@ func (s *settings) setPeriods() error {
 		s.Periods = []Period{AllTime}
 	}
 	if len(s.Periods) > maxPeriods {
-		return fmt.Errorf("Periods are more than %d", maxPeriods)
+		return fmt.Errorf("leaderboard: Options.Periods are more than %d", maxPeriods)
 	}
 	s.Periods = slices.Clone(s.Periods)
 	for i, name := range s.Periods {
 		p, err := newPeriod(name, &s.Options, s.pack)
 		if err != nil {
-			return fmt.Errorf("Periods[%d] %w", i, err)
+			return fmt.Errorf("leaderboard: Options.Periods[%d] %w", i, err)
 		}
 		if slices.ContainsFunc(s.periods, func(other *period) bool { return other.kind == p.kind && other.length == p.length }) {
-			return fmt.Errorf("Periods[%d] is there twice", i)
+			return fmt.Errorf("leaderboard: Options.Periods[%d] is there twice", i)
 		}
 		if p.ends() {
 			s.ends = true
 			if s.Grace > p.longest() {
-				return fmt.Errorf("Grace is longer than Periods[%d]", i)
+				return fmt.Errorf("leaderboard: Options.Grace is longer than Periods[%d]", i)
 			}
 		}
 		s.rolls = s.rolls || p.kind == rolling

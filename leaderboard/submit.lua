@@ -8,14 +8,15 @@
 -- Returns {time us, 0} if a period is not open; {time us, 2} if a sum is out of range;
 -- {time us, 1, members of windows still to retire} and for each score, in the first
 -- period, 'old new changed known rank before total', rank 0: not there.
--- Expiry: each period when it dies, a window's length after the last submit; op ids after an hour.
+-- Expiry: each period when it dies, a window its length, 1/24 and a minute after the last
+-- submit; op ids after an hour.
 local us = text(now)
 local ops, cap, most, life, n, periods = key(), number(), number(), number(), number(), {}
 local latest, over = 0, false
 for i = 1, number() do
   local from, till, dies = number(), number(), number()
   local b = open()
-  b.dies = b.width > 0 and math.ceil((now + 25 * b.width) / 1000) or dies
+  b.dies = b.width > 0 and math.ceil((now + 25 * b.width) / 1000) + 60000 or dies
   periods[i] = b
   latest = math.max(latest, from)
   over = over or now < from or now >= till
