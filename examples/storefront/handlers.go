@@ -35,6 +35,7 @@ type shop struct {
 	limits    *limits
 	sessions  *session.Manager[visit]
 	views     *views
+	boards    *boards
 	pages     *cache.Cached[ProductPage]
 	summarize func(context.Context, string) (Summary, error)
 }
@@ -45,8 +46,8 @@ type Summary struct {
 	LoadedFor string
 }
 
-func newShop(db *store, c *cache.Redis, l *limits, m *session.Manager[visit], v *views) (*shop, error) {
-	s := &shop{db: db, cache: c, limits: l, sessions: m, views: v}
+func newShop(db *store, c *cache.Redis, l *limits, m *session.Manager[visit], b *boards, v *views) (*shop, error) {
+	s := &shop{db: db, cache: c, limits: l, sessions: m, boards: b, views: v}
 	var err error
 	s.pages, err = cache.NewCached(c, "product", s.loadPage, &cache.CachedOptions{TTL: 5 * time.Minute})
 	if err != nil {
@@ -73,6 +74,7 @@ func (s *shop) routes() http.Handler {
 		"GET /session":       s.getSession,
 		"POST /cart":         s.postCart,
 		"POST /logout":       s.postLogout,
+		"GET /bestsellers":   s.getBestsellers,
 
 		"GET /products/{id}/views": s.getViews,
 	} {
@@ -86,6 +88,8 @@ func (s *shop) routes() http.Handler {
 		"GET /devices":             s.getDevices,
 		"DELETE /devices":          s.deleteDevices,
 		"DELETE /devices/{handle}": s.deleteDevice,
+		"POST /orders":             s.postOrder,
+		"GET /ranking":             s.getRanking,
 	} {
 		mux.Handle(pattern, s.limits.perClient(loggedIn(handler)))
 	}
@@ -320,9 +324,10 @@ func (s *shop) getStats(w http.ResponseWriter, _ *http.Request) {
 		Cache          cache.Stats           `json:"cache"`
 		RateLimit      ratelimit.Stats       `json:"rate_limit"`
 		Sessions       session.ManagerStats  `json:"sessions"`
+		Boards         boardStats            `json:"boards"`
 		Views          counter.BufferedStats `json:"views"`
 		ProductQueries int64                 `json:"product_queries"`
-	}{s.cache.Stats(), s.limits.client.Stats(), s.sessions.Stats(), s.views.total.Stats(), s.db.queries.Load()})
+	}{s.cache.Stats(), s.limits.client.Stats(), s.sessions.Stats(), s.boards.stats(), s.views.total.Stats(), s.db.queries.Load()})
 }
 
 // getHealth looks at the database only: the shop works without Redis, more
