@@ -34,7 +34,8 @@
 // # What it does not do
 //
 // A failover of Redis loses what was not replicated: counts, and with them the memory
-// of an opID. A server that evicts keys may forget an opID before its time. A crash of the process loses
+// of an opID. A server that evicts keys may forget an opID, or the gate of a Buffered,
+// before its time, and then count twice what is sent again. A crash of the process loses
 // what a Buffered has gathered, which is an Interval's at most; a lost reply to Take loses
 // what was taken. While a cluster moves a slot the calls that use several keys (AddOnce,
 // Series.Add, Count, the flush of a Buffered, which keeps what it has) may be unavailable.
