@@ -47,6 +47,7 @@ var packages = []struct {
 	{"cache", cacheWorkloads},
 	{"ratelimit", ratelimitWorkloads},
 	{"session", sessionWorkloads},
+	{"leaderboard", leaderboardWorkloads},
 }
 
 func main() {

@@ -209,3 +209,29 @@ func (s *server) info(ctx context.Context, sections ...string) (map[string]strin
 	}
 	return fields, nil
 }
+
+// commandStats are what a server counts of a command since its start.
+type commandStats struct {
+	calls int64
+	time  time.Duration // of its execution, and of what it calls: a script or EXEC includes its commands, which count too
+}
+
+func (s *server) commands(ctx context.Context) (map[string]commandStats, error) {
+	info, err := s.info(ctx, "commandstats")
+	if err != nil {
+		return nil, err
+	}
+	stats := make(map[string]commandStats)
+	for field, text := range info {
+		name, ok := strings.CutPrefix(field, "cmdstat_")
+		if !ok {
+			continue
+		}
+		var calls, us int64
+		if _, err := fmt.Sscanf(text, "calls=%d,usec=%d,", &calls, &us); err != nil {
+			return nil, fmt.Errorf("INFO %s: %w", field, err)
+		}
+		stats[name] = commandStats{calls, time.Duration(us) * time.Microsecond}
+	}
+	return stats, nil
+}
