@@ -260,14 +260,14 @@ func openWeek(ctx context.Context, env *environment, has int) (*trial, error) {
 			return nil, err
 		}
 		turn++
-		s, err := env.server.slowLog(ctx, "evalsha", func() error { return calls(ctx) })
-		if err == nil && len(s) != weekCalls {
-			err = fmt.Errorf("%d commands of %d calls", len(s), weekCalls)
+		times, err := env.server.slowLog(ctx, func() error { return calls(ctx) })
+		if err == nil && len(times["evalsha"]) < weekCalls-4 { // but for scripts that the server has just learnt
+			err = fmt.Errorf("%d commands of %d calls", len(times["evalsha"]), weekCalls)
 		}
 		if err != nil {
 			return nil, err
 		}
-		return longest(s), nil
+		return longest(times["evalsha"]), nil
 	}, b.Close}, nil
 }
 
@@ -275,37 +275,6 @@ func openWeek(ctx context.Context, env *environment, has int) (*trial, error) {
 func longest(times []time.Duration) sample {
 	slices.Sort(times)
 	return sample{times[len(times)-1].Seconds(), times[(len(times)-1)*99/100].Seconds(), times[len(times)/2].Seconds()}
-}
-
-// slowLog returns how long the server took for each command of a name while f ran.
-func (s *server) slowLog(ctx context.Context, name string, f func() error) ([]time.Duration, error) {
-	for _, set := range [][2]string{{"slowlog-log-slower-than", "0"}, {"slowlog-max-len", "10000"}} {
-		before, err := s.admin.ConfigGet(ctx, set[0]).Result()
-		if err != nil {
-			return nil, err
-		}
-		if err := s.admin.ConfigSet(ctx, set[0], set[1]).Err(); err != nil {
-			return nil, err
-		}
-		defer s.admin.ConfigSet(ctx, set[0], before[set[0]])
-	}
-	if err := s.admin.SlowLogReset(ctx).Err(); err != nil {
-		return nil, err
-	}
-	if err := f(); err != nil {
-		return nil, err
-	}
-	log, err := s.admin.SlowLogGet(ctx, -1).Result()
-	if err != nil {
-		return nil, err
-	}
-	var times []time.Duration
-	for _, entry := range log {
-		if strings.EqualFold(entry.Args[0], name) {
-			times = append(times, entry.Duration)
-		}
-	}
-	return times, nil
 }
 
 // openUnion fills a sorted set for each day, and unites them.
@@ -324,20 +293,20 @@ func openUnion(ctx context.Context, env *environment) (*trial, error) {
 		}
 	}
 	return &trial{func(ctx context.Context, _ time.Duration) (sample, error) {
-		s, err := env.server.slowLog(ctx, "zunionstore", func() error {
+		s, err := env.server.slowLog(ctx, func() error {
 			n, err := rdb.ZUnionStore(ctx, env.prefix+":week", &redis.ZStore{Keys: days, Aggregate: "SUM"}).Result()
 			if err == nil && n != int64(len(scores)) {
 				err = fmt.Errorf("%w: %d members", errBoard, n)
 			}
 			return err
 		})
-		if err == nil && len(s) != 1 {
-			err = fmt.Errorf("%d commands in SLOWLOG, want 1", len(s))
+		if err == nil && len(s["zunionstore"]) != 1 {
+			err = fmt.Errorf("%d commands in SLOWLOG, want 1", len(s["zunionstore"]))
 		}
 		if err != nil {
 			return nil, err
 		}
-		return longest(s), nil
+		return longest(s["zunionstore"]), nil
 	}, func() { _ = rdb.Close() }}, nil
 }
 
