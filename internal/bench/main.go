@@ -48,6 +48,7 @@ var packages = []struct {
 	{"ratelimit", ratelimitWorkloads},
 	{"session", sessionWorkloads},
 	{"counter", counterWorkloads},
+	{"leaderboard", leaderboardWorkloads},
 }
 
 func main() {

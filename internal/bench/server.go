@@ -209,3 +209,54 @@ func (s *server) info(ctx context.Context, sections ...string) (map[string]strin
 	}
 	return fields, nil
 }
+
+// calls are how often a server executed each command since its start, those in scripts and
+// transactions included.
+func (s *server) calls(ctx context.Context) (map[string]int64, error) {
+	info, err := s.info(ctx, "commandstats")
+	if err != nil {
+		return nil, err
+	}
+	all := make(map[string]int64)
+	for field, text := range info {
+		name, ok := strings.CutPrefix(field, "cmdstat_")
+		if !ok {
+			continue
+		}
+		text, _, _ = strings.Cut(strings.TrimPrefix(text, "calls="), ",")
+		if all[name], err = strconv.ParseInt(text, 10, 64); err != nil {
+			return nil, fmt.Errorf("INFO %s: %w", field, err)
+		}
+	}
+	return all, nil
+}
+
+// slowLog returns how long the server took for each command while f ran, by name.
+func (s *server) slowLog(ctx context.Context, f func() error) (map[string][]time.Duration, error) {
+	for _, set := range [][2]string{{"slowlog-log-slower-than", "0"}, {"slowlog-max-len", "200000"}} {
+		before, err := s.admin.ConfigGet(ctx, set[0]).Result()
+		if err != nil {
+			return nil, err
+		}
+		if err := s.admin.ConfigSet(ctx, set[0], set[1]).Err(); err != nil {
+			return nil, err
+		}
+		defer s.admin.ConfigSet(ctx, set[0], before[set[0]])
+	}
+	if err := s.admin.SlowLogReset(ctx).Err(); err != nil {
+		return nil, err
+	}
+	if err := f(); err != nil {
+		return nil, err
+	}
+	log, err := s.admin.SlowLogGet(ctx, -1).Result()
+	if err != nil {
+		return nil, err
+	}
+	times := make(map[string][]time.Duration)
+	for _, entry := range log {
+		name := strings.ToLower(entry.Args[0])
+		times[name] = append(times[name], entry.Duration)
+	}
+	return times, nil
+}
