@@ -14,10 +14,10 @@ end
 local function put(b, member, old, c, us)
   redis.call('ZADD', b.z, pack(c, tie(b, us)), member)
   if c ~= old then
-    entered(b, c) -- first: a key that is empty for a moment has lost its expiry
     if old then
       left(b, old)
     end
+    entered(b, c)
   end
 end
 local function drop(b, member)

@@ -103,11 +103,9 @@
 // The form is d or a, for descending or ascending, the bits of time, and x with Dense. The
 // period is a for AllTime, r and the length for a rolling window, and d, w, m or e and the
 // length with a time in UTC for one that began then. A period that ends expires Retain after
-// its end and Grace, a rolling window a little more than its length after what last
-// changed in it,
-// AllTime never. With
-// Raw the scores' key is the name alone, and the others have neither form nor, if the name
-// has no braces, another tag.
+// its end and Grace, a rolling window a little more than its length after what last changed
+// in it, AllTime never. With Raw the scores' key is the name alone, and the others have
+// neither form nor, if the name has no braces, another tag.
 //
 // The user of Redis needs the commands TIME, GET, SET, EXISTS, PEXPIRE, PEXPIREAT, ZADD,
 // ZREM, ZSCORE, ZRANK, ZREVRANK, ZCARD, ZCOUNT, ZRANGE, ZREVRANGE, ZRANGEBYSCORE, HGET,

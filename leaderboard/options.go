@@ -29,8 +29,8 @@ const (
 
 // Options are the settings of a board. In every field zero is the default; in those that
 // say so a negative value turns the thing off. Processes that share a board give it the
-// same ones. Ascending, MaxScore, Location, WeekStart, and whether Ranking is Dense are in
-// the names of its keys: a board that is given others begins anew.
+// same ones. Ascending, the bits that MaxScore leaves, Location, WeekStart, and whether
+// Ranking is Dense are in the names of its keys: a board that is given others begins anew.
 type Options struct {
 	// Prefix begins every Redis key of the board. It is not empty and has no spaces or
 	// braces. Zero: "leaderboard". Change it to keep applications on one server apart.

@@ -49,7 +49,7 @@ local function retire(b, most) -- up to 100 members; returns how many more there
   for _, member in ipairs(list) do
     settle(b, member, most)
   end
-  expire(b) -- also keys that had been evicted
+  expire(b) -- also keys that were empty for a moment, or had been evicted
   return #list < 100 and 0 or redis.call('ZCOUNT', b.e, '-inf', text(now))
 end
 local function stands(b, member, most) -- the value of a member, or false
