@@ -115,7 +115,7 @@ func TestEarliestFirst(t *testing.T) {
 		for _, value := range []int64{-1000, -1, 0, 1, 1000} {
 			redistest.Each(t, func(t *testing.T, s *redistest.Server) {
 				// A small MaxScore leaves bits for a time of µs.
-				r := newBoard(t, s.Client(t), Options{MaxScore: 1000, Ascending: ascending, Periods: []Period{Daily}, Mode: Last})
+				r := newBoard(t, s.Client(t), Options{MaxScore: 1000, Ascending: ascending, Periods: []Period{decade}, Mode: Last})
 				members := []string{"d", "a", "c", "b"}
 				for _, member := range members {
 					submits(t, r, Score{Member: member, Value: value})
@@ -211,7 +211,7 @@ func TestLargestCalls(t *testing.T) {
 		if s.Topology() == redistest.Miniredis && !redistest.IsLong() {
 			t.Skip("sorts all for each")
 		}
-		r := newBoard(t, s.Client(t), Options{Meta: 5, Mode: Sum, Ranking: Dense, Periods: []Period{Rolling(time.Hour), Daily}})
+		r := newBoard(t, s.Client(t), Options{Meta: 5, Mode: Sum, Ranking: Dense, Periods: []Period{Rolling(time.Hour), decade}})
 		scores, members := make([]Score, most), make([]string, most)
 		for i := range scores {
 			members[i] = fmt.Sprint(i)

@@ -24,9 +24,14 @@ func TestCosts(t *testing.T) {
 			ctx := t.Context()
 			cost := func(f func() error) func() []int {
 				return func() []int {
-					counter.Reset()
-					if err := f(); err != nil {
-						t.Fatal(err)
+					for before := r.Stats().Elsewhen; ; before = r.Stats().Elsewhen {
+						counter.Reset()
+						if err := f(); err != nil {
+							t.Fatal(err)
+						}
+						if r.Stats().Elsewhen == before { // no period has ended
+							break
+						}
 					}
 					if got := counter.Commands(); len(got) != 1 || got[0] != "evalsha" {
 						if !slices.Contains(got, "eval") { // a script that the server does not know yet

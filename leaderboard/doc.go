@@ -57,7 +57,7 @@
 // The server's clock. A score is in the period in which the server's clock was when it was
 // stored, whatever the clocks of the processes say. If the server's is set back, or a
 // replica's with a slower one takes over, a period that has ended stays so: time stands still
-// until it has caught up, but for a day at most.
+// until it has caught up, but for a day at most. Less than a second may be repeated.
 //
 // Seals. After its end and [Options.Grace] no score gets into a period. Before, [Redis.At]
 // takes those that come late.
@@ -97,16 +97,15 @@
 //	<prefix>:d.<form>.<period>:{<name>}  the distinct values, with Dense
 //	<prefix>:e.<form>.<period>:{<name>}  when something of a member expires, of a rolling window
 //	<prefix>:w.<form>.<period>:{<name>}  what each member has in it
-//	<prefix>:h:{<name>}                  the latest time, if there are periods that end
+//	<prefix>:h:{<name>}                  the latest time, unless all are AllTime
 //	<prefix>:o:{<name>}                  OpIDs; expires an hour after the last
 //
 // The form is d or a, for descending or ascending, the bits of time, and x with Dense. The
 // period is a for AllTime, r and the length for a rolling window, and d, w, m or e and the
 // length with a time in UTC for one that began then. A period that ends expires Retain after
-// its end and Grace, a rolling window a little more than its length after the last score,
-// AllTime never. With
-// Raw the scores' key is the name alone, and the others have neither form nor, if the name
-// has no braces, another tag.
+// its end and Grace, a rolling window a little more than its length after what last changed
+// in it, AllTime never. With Raw the scores' key is the name alone, and the others have
+// neither form nor, if the name has no braces, another tag.
 //
 // The user of Redis needs the commands TIME, GET, SET, EXISTS, PEXPIRE, PEXPIREAT, ZADD,
 // ZREM, ZSCORE, ZRANK, ZREVRANK, ZCARD, ZCOUNT, ZRANGE, ZREVRANGE, ZRANGEBYSCORE, HGET,

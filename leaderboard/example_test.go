@@ -17,13 +17,14 @@ import (
 	"github.com/freshet-go/freshet/leaderboard"
 )
 
-// open returns a client of a Redis for one example, and how to stop it.
+// open returns a client of a Redis for one example, in which it is ten past midnight, and
+// how to stop it.
 func open() (rdb *redis.Client, stop func()) {
 	m := miniredis.NewMiniRedis()
 	if err := m.Start(); err != nil {
 		log.Fatal(err)
 	}
-	m.ClockTTL(true)
+	m.SetTime(time.Date(2026, time.May, 5, 0, 10, 0, 0, time.UTC))
 	rdb = redis.NewClient(&redis.Options{Addr: m.Addr()})
 	return rdb, func() {
 		_ = rdb.Close()
@@ -177,11 +178,11 @@ func ExampleRedis_At() {
 	ctx := context.Background()
 	board, err := leaderboard.New(rdb, "daily", &leaderboard.Options{
 		Periods: []leaderboard.Period{leaderboard.Daily},
-		Grace:   24 * time.Hour,
+		Grace:   time.Hour,
 		Retain:  7 * 24 * time.Hour,
 	})
 	check(err)
-	ended := time.Now().Add(-24 * time.Hour)
+	ended := time.Date(2026, time.May, 4, 23, 58, 0, 0, time.UTC)
 	_, err = board.At(ended).Submit(ctx, leaderboard.Score{Member: "ada", Value: 10})
 	check(err)
 	winners, err := board.Previous(1).Range(ctx, 0, 3)

@@ -25,6 +25,9 @@ func some() []redistest.Topology {
 	return on
 }
 
+// decade is a period of which none ends while a test runs, but in February of 2030.
+var decade = Every(maxPeriod)
+
 // newBoard returns a board. Its Timeout is long unless the test sets it: a busy machine is
 // not what most tests are about.
 func newBoard(t testing.TB, rdb redis.UniversalClient, opts Options) *Redis {

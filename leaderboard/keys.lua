@@ -4,11 +4,14 @@
 -- each has in it (hash; see window.lua).
 -- ARGV next: a 24th of the window, us, 0 if it is none; where its times begin, us; their
 -- unit, us
+-- Expiry: a window its length, 1/24 and a minute after the last submit, or after the last
+-- time that something was retired; others see submit.lua.
 local function open()
   local b = {z = key(), m = key(), width = number(), base = number(), unit = number()}
   companion(b)
   if b.width > 0 then
     b.e, b.w = key(), key()
+    b.dies = math.ceil((now + 25 * b.width) / 1000) + 60000
   end
   return b
 end

@@ -166,7 +166,7 @@ func (b *board) keysOf(keys []string, p *period, s span) []string {
 
 // begin are the keys and arguments that every script has first.
 func (b *board) begin() (keys []string, args []any) {
-	if b.o.ends {
+	if b.o.timed {
 		keys = append(keys, b.key("h"))
 	}
 	if !b.o.Raw {

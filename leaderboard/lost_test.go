@@ -64,7 +64,7 @@ func TestLostReplies(t *testing.T) {
 			named bool
 		}{{Best, false}, {Sum, false}, {Sum, true}, {Last, false}, {Last, true}} {
 			rdb := s.Client(t)
-			direct := newBoard(t, s.Client(t), Options{Mode: test.mode, Periods: []Period{AllTime, Daily, Rolling(time.Hour)}})
+			direct := newBoard(t, s.Client(t), Options{Mode: test.mode, Periods: []Period{AllTime, decade, Rolling(time.Hour)}})
 			opts := direct.o.Options
 			opts.Location = nil
 			r := newBoard(t, rdb, opts)
@@ -100,7 +100,7 @@ func TestLostReplies(t *testing.T) {
 					t.Fatalf("Submit = %v", err)
 				}
 			}
-			if hook.n.Load() < int64(n/10) {
+			if hook.n.Load() < int64(n/20) { // of about n/4
 				t.Errorf("%d replies were lost of %d", hook.n.Load(), n)
 			}
 			for _, p := range direct.o.Periods {
@@ -183,14 +183,21 @@ func TestAway(t *testing.T) {
 			return err == nil
 		})
 		s.PauseMasterOf(t, r.key("h"))
-		begun := time.Now()
-		_, err := r.Submit(t.Context(), Score{Member: "a", Value: 1})
-		wants(t, "Submit to a hung server", err, ErrUnknownOutcome)
-		_, err = r.Range(t.Context(), 0, 5)
+		var sent int64
+		redistest.Eventually(t, "a submission is on its way to the hung server", func() bool {
+			sent++
+			begun := time.Now()
+			_, err := r.Submit(t.Context(), Score{Member: "a", Value: 1})
+			if !errors.Is(err, ErrUnknownOutcome) { // a machine so busy that 200 ms are over before
+				wants(t, "Submit to a hung server", err, ErrUnavailable)
+			}
+			if took := time.Since(begun); took > 5*time.Second {
+				t.Errorf("a call with 200 ms took %v", took)
+			}
+			return errors.Is(err, ErrUnknownOutcome)
+		})
+		_, err := r.Range(t.Context(), 0, 5)
 		wants(t, "Range of a hung server", err, ErrUnavailable)
-		if took := time.Since(begun); took > 5*time.Second {
-			t.Errorf("two calls with 200 ms each took %v", took)
-		}
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
 		_, err = r.Submit(ctx, Score{Member: "a", Value: 1})
@@ -198,7 +205,7 @@ func TestAway(t *testing.T) {
 		s.Resume(t)
 		redistest.Eventually(t, "the board is there again", func() bool {
 			p, err := r.Range(t.Context(), 0, 5)
-			return err == nil && p.Total == 1 && p.Entries[0].Value <= 2
+			return err == nil && p.Total == 1 && p.Entries[0].Value <= 1+sent
 		})
 	})
 }

@@ -29,8 +29,8 @@ const (
 
 // Options are the settings of a board. In every field zero is the default; in those that
 // say so a negative value turns the thing off. Processes that share a board give it the
-// same ones. Ascending, MaxScore, Location, WeekStart, and whether Ranking is Dense are in
-// the names of its keys: a board that is given others begins anew.
+// same ones. Ascending, the bits that MaxScore leaves, Location, WeekStart, and whether
+// Ranking is Dense are in the names of its keys: a board that is given others begins anew.
 type Options struct {
 	// Prefix begins every Redis key of the board. It is not empty and has no spaces or
 	// braces. Zero: "leaderboard". Change it to keep applications on one server apart.
@@ -107,8 +107,7 @@ type settings struct {
 	keys    rkey.Space
 	pack    packing
 	periods []*period
-	ends    bool // one of them does
-	rolls   bool // one of them is a rolling window
+	timed   bool // one of them ends or moves
 }
 
 func newSettings(opts *Options) (*settings, error) {
@@ -190,12 +189,11 @@ func (s *settings) setPeriods() error {
 			return fmt.Errorf("leaderboard: Options.Periods[%d] is there twice", i)
 		}
 		if p.ends() {
-			s.ends = true
 			if s.Grace > p.longest() {
 				return fmt.Errorf("leaderboard: Options.Grace is longer than Periods[%d]", i)
 			}
 		}
-		s.rolls = s.rolls || p.kind == rolling
+		s.timed = s.timed || p.kind != endless
 		s.periods = append(s.periods, p)
 	}
 	return nil
@@ -221,8 +219,11 @@ func (s *settings) dies(p *period, of span) int64 {
 func (s *settings) life() int64 {
 	var life time.Duration
 	for _, p := range s.periods {
-		if p.ends() {
+		switch {
+		case p.ends():
 			life = max(life, p.longest()+s.Grace+s.retain(p)+day)
+		case p.kind == rolling:
+			life = max(life, 2*p.length+day)
 		}
 	}
 	return life.Milliseconds()

@@ -55,6 +55,7 @@ func TestWrongOptions(t *testing.T) {
 func TestOptionsApart(t *testing.T) {
 	t.Parallel()
 	s := redistest.Private(t, redistest.Miniredis)
+	s.Mini().SetTime(time.Now().Truncate(24 * time.Hour).Add(12 * time.Hour)) // at noon
 	rdb := s.Client(t)
 	periods := []Period{Daily, AllTime}
 	r := newBoard(t, rdb, Options{Periods: periods})

@@ -10,7 +10,7 @@ local function metadata(members)
 end
 local function page(start, stop)
   local list, members, r = {}, {}, 0
-  if start <= stop then
+  if start <= stop and start < 1e15 then -- beyond 1e17 a number is no index
     list = rows(b.z, start, stop)
   end
   for i = 1, #list, 2 do

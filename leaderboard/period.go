@@ -224,9 +224,18 @@ func (p *period) midnight(year int, month time.Month, d int) int64 {
 	return t.UnixMicro()
 }
 
-// previous goes n spans back.
+// farthest is how many spans of a calendar it makes sense to go back: as many days as
+// the longest Retain and Grace have, and some.
+const farthest = 4000
+
+// previous goes n spans back, or as far as there are any.
 func (p *period) previous(s span, n int) span {
-	for range n {
+	if p.kind == every {
+		d := p.length.Microseconds()
+		back := min(int64(n), (s.start+eternity)/d) * d
+		return span{s.start - back, s.end - back}
+	}
+	for range min(n, farthest) {
 		s = p.at(s.start - 1)
 	}
 	return s

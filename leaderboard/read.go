@@ -103,9 +103,6 @@ func (r *Redis) Between(ctx context.Context, lo, hi int64, offset, n int) (Page,
 	lo, hi = max(lo, -r.o.MaxScore), min(hi, r.o.MaxScore)
 	if lo > hi {
 		lo, hi = 1, 0
-		if r.o.MaxScore < 1 {
-			return Page{}, r.view.err
-		}
 	}
 	best, worst := r.o.canonical(hi), r.o.canonical(lo)
 	if r.o.Ascending {
@@ -242,7 +239,7 @@ func (r *Redis) read(ctx context.Context, op string, script func(*readers) *exec
 			now = us
 			continue
 		}
-		if len(rest) < 2 || !r.setLag(rest[0]) {
+		if len(rest) < 2 || !r.setLag(rest[0], at.p) {
 			return reading{}, r.failed(op, errReply)
 		}
 		total, ok := rest[1].(int64)

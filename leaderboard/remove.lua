@@ -14,11 +14,15 @@ for i = 1, number() do
     return {us, 0}
   end
 end
+for _, b in ipairs(periods) do
+  sound(b)
+end
 local n = 0
 for i = args_used + 1, #ARGV do
   local was = false
   for _, b in ipairs(periods) do
-    was = drop(b, ARGV[i]) or was
+    local expired = due(b, ARGV[i]) and #live(b, ARGV[i]) == 0
+    was = drop(b, ARGV[i]) and not expired or was
   end
   n = n + (was and 1 or 0)
 end

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"time"
 
@@ -31,10 +32,10 @@ func (r *Redis) answer(cmd *exec.Cmd) (outcome, us int64, rest []any, err error)
 	return outcome, us, reply[2:], nil
 }
 
-// setLag takes over how many members of windows are still to be retired.
-func (r *Redis) setLag(reply any) bool {
+// setLag takes over how many members are still to be retired, if that is of a window.
+func (r *Redis) setLag(reply any, of ...*period) bool {
 	n, ok := reply.(int64)
-	if ok && r.o.rolls {
+	if ok && slices.ContainsFunc(of, func(p *period) bool { return p.kind == rolling }) {
 		r.n.lag.Store(uint64(max(n, 0)))
 	}
 	return ok
@@ -65,13 +66,27 @@ func (s *settings) value(score any) (n int64, f float64, ok bool) {
 		c, _ := s.pack.unpack(f)
 		return s.canonical(c), f, true
 	}
+	return whole(f), f, true
+}
+
+// whole is a plain score as a value, whoever has set it.
+func whole(f float64) int64 {
 	switch {
 	case f >= math.MaxInt64:
-		return math.MaxInt64, f, true
+		return math.MaxInt64
 	case f <= math.MinInt64:
-		return math.MinInt64, f, true
+		return math.MinInt64
 	}
-	return int64(f), f, true
+	return int64(f)
+}
+
+// canonicalValue reads a canonical value in the reply of a script.
+func (s *settings) canonicalValue(text string) (n int64, ok bool) {
+	f, err := strconv.ParseFloat(text, 64)
+	if !s.Ascending {
+		f = -f
+	}
+	return whole(f), err == nil && !math.IsNaN(f)
 }
 
 // failed counts an error and makes it the package's.

@@ -1,6 +1,7 @@
 package leaderboard
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -31,10 +32,7 @@ func TestModelOfTime(t *testing.T) {
 				}
 				p := newPair(t, s, seed, opts)
 				for i := range n {
-					err := p.step()
-					if err == nil {
-						err = p.whole()
-					}
+					err := cmp.Or(p.step(), p.mortal(), p.whole(), p.mortal())
 					if err != nil {
 						t.Fatalf("step %d of seed %d on %+v: %v", i, seed, opts, err)
 					}

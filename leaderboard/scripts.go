@@ -40,6 +40,10 @@ var (
 	changeSource string
 	//go:embed window.lua
 	windowSource string
+	//go:embed scores.lua
+	scoresSource string
+	//go:embed store.lua
+	storeSource string
 	//go:embed submit.lua
 	submitSource string
 	//go:embed remove.lua
@@ -89,7 +93,7 @@ type readers struct {
 // newScripts puts the scripts together that a board of these settings needs.
 func newScripts(o *settings) *scripts {
 	begin := timeSource
-	if o.ends {
+	if o.timed {
 		begin += waterSource
 	}
 	switch {
@@ -103,7 +107,7 @@ func newScripts(o *settings) *scripts {
 	begin += [...]string{Competition: competitionSource, Dense: denseSource, Ordinal: ordinalSource}[o.Ranking] + keysSource
 	change := begin + [...]string{Best: bestSource, Last: lastSource, Sum: sumSource}[o.Mode] + changeSource + windowSource
 	return &scripts{
-		submit:   exec.NewScript(change + submitSource),
+		submit:   exec.NewScript(change + scoresSource + storeSource + submitSource),
 		remove:   exec.NewScript(change + removeSource),
 		calendar: newReaders(begin + readSource),
 		rolling:  newReaders(change + readSource + retireSource),

@@ -140,7 +140,7 @@ func TestExpiry(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, s *redistest.Server) {
 		for _, mode := range []Mode{Best, Last, Sum} {
 			r := newBoard(t, s.Client(t), Options{
-				Mode: mode, Periods: []Period{AllTime, Daily, Rolling(time.Hour)}, Ranking: Dense, Meta: 5, Grace: time.Hour, Retain: 2 * time.Hour,
+				Mode: mode, Periods: []Period{AllTime, decade, Rolling(time.Hour)}, Ranking: Dense, Meta: 5, Grace: time.Hour, Retain: 2 * time.Hour,
 			})
 			submits(t, r, Score{Member: "a", Value: 1, Meta: []byte("x"), OpID: "1"}, Score{Member: "b", Value: 1})
 			submits(t, r, Score{Member: "a", Value: 2})
@@ -151,19 +151,20 @@ func TestExpiry(t *testing.T) {
 			for _, key := range all {
 				ttl, _ := s.Do(t, "pttl", key).(int64)
 				left := time.Duration(ttl) * time.Millisecond
-				least, longest := time.Duration(0), 27*time.Hour // Daily
+				end := time.UnixMicro(r.o.periods[1].at(time.Now().UnixMicro()).end)
+				want := time.Until(end) + 3*time.Hour
 				switch {
 				case strings.Contains(key, ".a:{"):
-					least, longest = -time.Millisecond, -time.Millisecond
+					want = -1
 				case strings.Contains(key, ".r1h0m0s:{"):
-					least, longest = time.Hour, 64*time.Minute
+					want = time.Hour + 150*time.Second + time.Minute
 				case strings.HasPrefix(key, r.o.Prefix+":o:"):
-					least, longest = 59*time.Minute, time.Hour
+					want = time.Hour
 				case strings.HasPrefix(key, r.o.Prefix+":h:"):
-					least, longest = 49*time.Hour, 52*time.Hour
+					want = maxPeriod + 3*time.Hour + day
 				}
-				if left < least || left > longest {
-					t.Errorf("the key %q expires in %v, want %v to %v", key, left, least, longest)
+				if off := want - left; off < -time.Second || off > time.Minute || want < 0 != (ttl == -1) {
+					t.Errorf("the key %q expires in %v, want %v", key, left, want)
 				}
 			}
 		}
@@ -186,7 +187,7 @@ func TestClockSetBack(t *testing.T) {
 		}
 		shows(t, r.At(time.UnixMicro(ahead)), "1: 1 a=1")
 		shows(t, r, "1: 1 a=1")
-		_, err := r.At(time.Now()).Submit(t.Context(), Score{Member: "b"})
+		_, err := r.At(time.UnixMicro(ahead).Add(-time.Hour)).Submit(t.Context(), Score{Member: "b"})
 		wants(t, "Submit to what had ended", err, ErrSealed)
 		// Two days ahead is an error that has been corrected, and so are other bytes.
 		for _, foreign := range []any{time.Now().Add(48 * time.Hour).UnixMicro(), "x", "inf", "nan", "-1"} {

@@ -14,7 +14,7 @@ type Stats struct {
 	Sealed   uint64 // calls refused since a period was sealed
 
 	// Lag is how many members of the rolling windows had something that had expired and
-	// was still counted, at the latest reply.
+	// was still counted, at the latest reply to a submit to these, or read of one.
 	Lag uint64
 
 	Unavailable uint64 // calls that failed because Redis was away

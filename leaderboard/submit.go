@@ -137,44 +137,44 @@ func (r *Redis) submission(places []place, late bool, scores []Score) *exec.Cmd 
 
 // results reads what became of each score, after the lag.
 func (r *Redis) results(scores []Score, reply []any) ([]Result, error) {
-	if len(reply) != 1+len(scores) || !r.setLag(reply[0]) {
+	if len(reply) != 1+len(scores) || !r.setLag(reply[0], r.periods()...) {
 		return nil, r.failed("submit", errReply)
 	}
 	results := make([]Result, len(scores))
 	for i := range results {
-		var n [7]int64
 		text, _ := reply[1+i].(string)
-		if !numbers(text, n[:]) {
+		known, ok := r.o.result(text, &results[i])
+		if !ok {
 			return nil, r.failed("submit", errReply)
 		}
-		results[i] = Result{
-			Old: r.o.canonical(n[0]), New: r.o.canonical(n[1]), Changed: n[2] == 1,
-			Rank: int(n[4]), PrevRank: int(n[5]), Total: int(n[6]),
-		}
-		if n[3] == 1 {
+		if known {
 			r.n.duplicates.Add(1)
 		} else {
 			r.n.submitted.Add(1)
 		}
-		r.n.changed.Add(uint64(n[2]))
+		if results[i].Changed {
+			r.n.changed.Add(1)
+		}
 	}
 	return results, nil
 }
 
-// numbers reads integers that are separated by spaces.
-func numbers(text string, into []int64) bool {
+// result reads what became of one; see submit.lua.
+func (s *settings) result(text string, into *Result) (known, ok bool) {
 	words := strings.Split(text, " ")
-	if len(words) != len(into) {
-		return false
+	if len(words) != 7 {
+		return false, false
 	}
-	for i, word := range words {
-		n, ok := integer(word)
-		if !ok {
-			return false
+	var n [5]int64
+	for i := range n {
+		if n[i], ok = integer(words[2+i]); !ok {
+			return false, false
 		}
-		into[i] = n
 	}
-	return true
+	old, isOld := s.canonicalValue(words[0])
+	now, isNew := s.canonicalValue(words[1])
+	*into = Result{Old: old, New: now, Changed: n[0] == 1, Rank: int(n[2]), PrevRank: int(n[3]), Total: int(n[4])}
+	return n[1] == 1, isOld && isNew
 }
 
 // Remove removes up to 1,000 members from the current one of each period, or from that of a

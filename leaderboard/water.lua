@@ -1,4 +1,4 @@
--- water.lua: time does not go back on a board whose periods end. A part of several
+-- water.lua: time does not go back on a board whose periods end or move. A part of several
 -- scripts; see time.lua.
 -- KEYS next: the high-water mark (string): the latest time at which something was
 -- submitted, us, up to a second less unless a period has begun since.

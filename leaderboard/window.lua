@@ -35,19 +35,27 @@ local function settle(b, member, most) -- what has expired of a member no longer
     drop(b, member)
   end
 end
+local function due(b, member) -- something of a member has expired, and was not retired yet
+  local at = b.w and redis.call('ZSCORE', b.e, member)
+  return at and at + 0 <= now
+end
 local function retire(b, most) -- up to 100 members; returns how many more there are
-  local due = redis.call('ZRANGEBYSCORE', b.e, '-inf', text(now), 'LIMIT', 0, 100)
-  for _, member in ipairs(due) do
+  local list = redis.call('ZRANGEBYSCORE', b.e, '-inf', text(now), 'LIMIT', 0, 100)
+  if #list == 0 then
+    return 0
+  end
+  sound(b)
+  expire(b) -- a server without memory takes this, and whatever a script writes after
+  for _, member in ipairs(list) do
     settle(b, member, most)
   end
-  return #due < 100 and 0 or redis.call('ZCOUNT', b.e, '-inf', text(now))
+  expire(b) -- also keys that were empty for a moment, or had been evicted
+  return #list < 100 and 0 or redis.call('ZCOUNT', b.e, '-inf', text(now))
 end
 local function stands(b, member, most) -- the value of a member, or false
-  if b.width > 0 then
-    local due = redis.call('ZSCORE', b.e, member)
-    if due and due + 0 <= now then
-      settle(b, member, most)
-    end
+  if due(b, member) then
+    settle(b, member, most)
+    expire(b)
   end
   local s = redis.call('ZSCORE', b.z, member)
   return s and value(s)
