@@ -34,13 +34,16 @@ func stored(t *testing.T, s *redistest.Server, rdb redis.UniversalClient, of []s
 			return nil
 		})
 		for _, cmd := range cmds {
-			replies = append(replies, fmt.Sprint(cmd.(*redis.Cmd).Val(), cmd.Err()))
+			if err := cmd.Err(); err != nil && !errors.Is(err, redis.Nil) {
+				t.Fatalf("%v = %v", cmd.Args(), err)
+			}
+			replies = append(replies, fmt.Sprint(cmd.(*redis.Cmd).Val()))
 		}
 		return replies
 	}
 	kinds, all := make(map[string]string), make(map[string]string)
 	for i, kind := range send(func(key string) []any { return []any{"type", key} }) {
-		kinds[of[i]], _, _ = strings.Cut(kind, " ")
+		kinds[of[i]] = kind
 	}
 	for i, what := range send(func(key string) []any {
 		switch kinds[key] {
@@ -190,6 +193,33 @@ func TestRawResults(t *testing.T) {
 		for _, member := range []string{"a", "b"} {
 			_, err := r.Submit(t.Context(), Score{Member: member, Value: 1})
 			wants(t, "Submit of what cannot be added", err, ErrScoreRange)
+		}
+	})
+}
+
+// An empty board answers everything.
+func TestEmpty(t *testing.T) {
+	t.Parallel()
+	redistest.EachOf(t, some(), func(t *testing.T, s *redistest.Server) {
+		rdb := s.Client(t)
+		for _, opts := range []Options{{}, {Ascending: true, Ranking: Dense}, {Raw: true, Ranking: Ordinal}, {Periods: []Period{Rolling(time.Hour)}}} {
+			r := newBoard(t, rdb, opts)
+			for _, percentile := range []float64{0, 1e-300, 50, 99.9, 100} {
+				_, err := r.ScoreAt(t.Context(), percentile)
+				wants(t, fmt.Sprintf("%+v: ScoreAt(%v)", opts, percentile), err, ErrNotFound)
+			}
+			_, err := r.Around(t.Context(), "a", 5)
+			wants(t, "Around", err, ErrNotFound)
+			if rank, err := r.RankOf(t.Context(), 0); rank != 1 || err != nil {
+				t.Errorf("%+v: RankOf = %d, %v, want 1", opts, rank, err)
+			}
+			if p, err := r.Between(t.Context(), -5, 5, 0, 5); p.Total != 0 || len(p.Entries) != 0 || err != nil {
+				t.Errorf("%+v: Between = %+v, %v", opts, p, err)
+			}
+			for e, err := range r.All(t.Context()) {
+				t.Errorf("%+v: All has %+v, %v", opts, e, err)
+			}
+			shows(t, r, "0:")
 		}
 	})
 }
