@@ -24,19 +24,45 @@ func allKeys(r *Redis) []string {
 }
 
 // stored is all that is under some keys.
-func stored(t *testing.T, s *redistest.Server, of []string) map[string]string {
+func stored(t *testing.T, s *redistest.Server, rdb redis.UniversalClient, of []string) map[string]string {
 	t.Helper()
-	all := make(map[string]string)
-	for _, key := range of {
-		kind := fmt.Sprint(s.Do(t, "type", key))
-		how := map[string][]any{"zset": {"zrange", key, 0, -1, "withscores"}, "hash": {"hgetall", key}, "list": {"lrange", key, 0, -1}, "string": {"get", key}}[kind]
-		if how == nil {
-			continue
+	send := func(how func(key string) []any) (replies []string) {
+		cmds, _ := rdb.Pipelined(t.Context(), func(p redis.Pipeliner) error {
+			for _, key := range of {
+				p.Do(t.Context(), how(key)...)
+			}
+			return nil
+		})
+		for _, cmd := range cmds {
+			if err := cmd.Err(); err != nil && !errors.Is(err, redis.Nil) {
+				t.Fatalf("%v = %v", cmd.Args(), err)
+			}
+			replies = append(replies, fmt.Sprint(cmd.(*redis.Cmd).Val()))
 		}
-		all[key] = fmt.Sprint(kind, s.Do(t, how...))
-		if s.Topology() != redistest.Miniredis { // whose clock goes on by itself
-			all[key] += fmt.Sprint(s.Do(t, "pexpiretime", key))
+		return replies
+	}
+	kinds, all := make(map[string]string), make(map[string]string)
+	for i, kind := range send(func(key string) []any { return []any{"type", key} }) {
+		kinds[of[i]] = kind
+	}
+	for i, what := range send(func(key string) []any {
+		switch kinds[key] {
+		case "zset":
+			return []any{"zrange", key, 0, -1, "withscores"}
+		case "hash":
+			return []any{"hgetall", key}
+		case "list":
+			return []any{"lrange", key, 0, -1}
 		}
+		return []any{"get", key}
+	}) {
+		all[of[i]] = kinds[of[i]] + what
+	}
+	if s.Topology() == redistest.Miniredis { // whose clock goes on by itself
+		return all
+	}
+	for i, at := range send(func(key string) []any { return []any{"pexpiretime", key} }) {
+		all[of[i]] += at
 	}
 	return all
 }
@@ -44,27 +70,35 @@ func stored(t *testing.T, s *redistest.Server, of []string) map[string]string {
 // A key of a board is of another type: what would change it stores nothing at all.
 func TestForeignTypes(t *testing.T) {
 	t.Parallel()
-	redistest.EachOf(t, some(), func(t *testing.T, s *redistest.Server) {
+	redistest.EachOf(t, []redistest.Topology{redistest.Miniredis, redistest.Standalone}, func(t *testing.T, s *redistest.Server) {
 		window := Rolling(time.Hour)
-		r := newBoard(t, s.Client(t), Options{Periods: []Period{AllTime, window}, Ranking: Dense, Meta: 5, Mode: Last})
+		rdb := s.Client(t)
+		r := newBoard(t, rdb, Options{Periods: []Period{AllTime, window}, Ranking: Dense, Meta: 5, Mode: Last})
 		of := allKeys(r)
 		for _, key := range of {
-			s.Do(t, append([]any{"del"}, anys(of)...)...)
+			if err := rdb.Del(t.Context(), of...).Err(); err != nil {
+				t.Fatal(err)
+			}
 			submits(t, r, Score{Member: "a", Value: 1, Meta: []byte("m")}, Score{Member: "b", Value: 2})
-			s.Do(t, "zadd", of[8], "1", "a") // something to retire
-			s.Do(t, "del", key)
-			s.Do(t, "rpush", key, "x")
-			before := stored(t, s, of)
+			_, err := rdb.TxPipelined(t.Context(), func(p redis.Pipeliner) error {
+				p.ZAdd(t.Context(), of[8], redis.Z{Score: 1, Member: "a"}) // something to retire
+				p.Del(t.Context(), key)
+				return p.RPush(t.Context(), key, "x").Err()
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			before := stored(t, s, rdb, of)
 			same := func(call string, err error) {
 				t.Helper()
 				if err == nil || errors.Is(err, ErrUnavailable) || errors.Is(err, ErrUnknownOutcome) {
 					t.Errorf("%s with a list at %q = %v", call, key, err)
 				}
-				if after := stored(t, s, of); !maps.Equal(before, after) {
+				if after := stored(t, s, rdb, of); !maps.Equal(before, after) {
 					t.Errorf("%s with a list at %q: there was %q, and is %q", call, key, before, after)
 				}
 			}
-			_, err := r.Submit(t.Context(), Score{Member: "a", Value: 5, Meta: []byte("x"), OpID: "1"})
+			_, err = r.Submit(t.Context(), Score{Member: "a", Value: 5, Meta: []byte("x"), OpID: "1"})
 			same("Submit", err)
 			if key == r.key("o") {
 				continue
@@ -79,14 +113,6 @@ func TestForeignTypes(t *testing.T) {
 	})
 }
 
-func anys(list []string) []any {
-	all := make([]any, len(list))
-	for i := range list {
-		all[i] = list[i]
-	}
-	return all
-}
-
 // A server without memory refuses a submission as a whole, and still answers, also what
 // has something to retire.
 func TestOutOfMemory(t *testing.T) {
@@ -97,14 +123,14 @@ func TestOutOfMemory(t *testing.T) {
 			of := r.keysOf(nil, r.o.periods[0], span{})
 			submits(t, r, Score{Member: "a", Value: 1, Meta: []byte("m")}, Score{Member: "b", Value: 2}, Score{Member: "c", Value: 3})
 			for _, score := range []Score{{Member: "d", Value: 9, Meta: []byte("x"), OpID: "1"}, {Member: "a", Value: 9, Meta: []byte{}}, {Member: "d", Value: -9}} {
-				before := stored(t, s, allKeys(r))
+				before := stored(t, s, rdb, allKeys(r))
 				s.Do(t, "config", "set", "maxmemory", "1")
 				_, err := r.Submit(t.Context(), score)
 				s.Do(t, "config", "set", "maxmemory", "0")
 				if !redis.IsOOMError(err) || errors.Is(err, ErrUnknownOutcome) || errors.Is(err, ErrUnavailable) {
 					t.Errorf("Submit(%+v) without memory = %v", score, err)
 				}
-				if after := stored(t, s, allKeys(r)); !maps.Equal(before, after) {
+				if after := stored(t, s, rdb, allKeys(r)); !maps.Equal(before, after) {
 					t.Errorf("there was %q, and is %q", before, after)
 				}
 			}
@@ -127,7 +153,13 @@ func TestOutOfMemory(t *testing.T) {
 // Scores that somebody else has set are returned as if they were integers.
 func TestRawResults(t *testing.T) {
 	t.Parallel()
-	redistest.Each(t, func(t *testing.T, s *redistest.Server) {
+	redistest.EachOf(t, some(), func(t *testing.T, s *redistest.Server) {
+		rdb := s.Client(t)
+		add := func(key string, scores ...any) {
+			if err := rdb.Do(t.Context(), append([]any{"zadd", key}, scores...)...).Err(); err != nil {
+				t.Fatal(err)
+			}
+		}
 		for _, test := range []struct {
 			mode      Mode
 			score     string
@@ -149,18 +181,45 @@ func TestRawResults(t *testing.T) {
 				if ascending && test.mode == Best {
 					continue
 				}
-				r := newBoard(t, s.Client(t), Options{Raw: true, Mode: test.mode, Ascending: ascending})
-				s.Do(t, "zadd", r.name, test.score, "a")
+				r := newBoard(t, rdb, Options{Raw: true, Mode: test.mode, Ascending: ascending})
+				add(r.name, test.score, "a")
 				if got := submits(t, r, Score{Member: "a", Value: test.submitted})[0]; got != test.want {
 					t.Errorf("mode %d: Submit(%d) to %s = %+v, want %+v", test.mode, test.submitted, test.score, got, test.want)
 				}
 			}
 		}
-		r := newBoard(t, s.Client(t), Options{Raw: true, Mode: Sum})
-		s.Do(t, "zadd", r.name, "inf", "a", "-inf", "b")
+		r := newBoard(t, rdb, Options{Raw: true, Mode: Sum})
+		add(r.name, "inf", "a", "-inf", "b")
 		for _, member := range []string{"a", "b"} {
 			_, err := r.Submit(t.Context(), Score{Member: member, Value: 1})
 			wants(t, "Submit of what cannot be added", err, ErrScoreRange)
+		}
+	})
+}
+
+// An empty board answers everything.
+func TestEmpty(t *testing.T) {
+	t.Parallel()
+	redistest.EachOf(t, some(), func(t *testing.T, s *redistest.Server) {
+		rdb := s.Client(t)
+		for _, opts := range []Options{{}, {Ascending: true, Ranking: Dense}, {Raw: true, Ranking: Ordinal}, {Periods: []Period{Rolling(time.Hour)}}} {
+			r := newBoard(t, rdb, opts)
+			for _, percentile := range []float64{0, 1e-300, 50, 99.9, 100} {
+				_, err := r.ScoreAt(t.Context(), percentile)
+				wants(t, fmt.Sprintf("%+v: ScoreAt(%v)", opts, percentile), err, ErrNotFound)
+			}
+			_, err := r.Around(t.Context(), "a", 5)
+			wants(t, "Around", err, ErrNotFound)
+			if rank, err := r.RankOf(t.Context(), 0); rank != 1 || err != nil {
+				t.Errorf("%+v: RankOf = %d, %v, want 1", opts, rank, err)
+			}
+			if p, err := r.Between(t.Context(), -5, 5, 0, 5); p.Total != 0 || len(p.Entries) != 0 || err != nil {
+				t.Errorf("%+v: Between = %+v, %v", opts, p, err)
+			}
+			for e, err := range r.All(t.Context()) {
+				t.Errorf("%+v: All has %+v, %v", opts, e, err)
+			}
+			shows(t, r, "0:")
 		}
 	})
 }
