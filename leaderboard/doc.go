@@ -33,7 +33,7 @@
 //	Ordinal         1, 2, 3, 4: who was first counts
 //
 //	Weekly          a season, which ends for all at the same moment
-//	Rolling         the last seven days, at any time; costs about three times the memory
+//	Rolling         the last seven days, at any time; costs three to nine times the memory
 //
 // # Equals
 //
@@ -88,7 +88,8 @@
 // One round trip a call, in time that grows with the logarithm of the members, and with
 // the rows asked for. Another one, once, when a process learns that the server's clock is in
 // another period than its own. For each member a sorted set has about 110 bytes, of a name
-// of 13, and a rolling window about 300.
+// of 13, and a rolling window about 300 with one score, 450 with seven at different times,
+// and up to 900.
 //
 // # Keys
 //

@@ -210,23 +210,29 @@ func (s *server) info(ctx context.Context, sections ...string) (map[string]strin
 	return fields, nil
 }
 
-// calls are how often a server executed each command since its start, those in scripts and
-// transactions included.
-func (s *server) calls(ctx context.Context) (map[string]int64, error) {
+// commandStats are what a server counts of a command since its start, in scripts and
+// transactions too.
+type commandStats struct {
+	calls int64
+	time  time.Duration // of its execution, with what it calls itself
+}
+
+func (s *server) commands(ctx context.Context) (map[string]commandStats, error) {
 	info, err := s.info(ctx, "commandstats")
 	if err != nil {
 		return nil, err
 	}
-	all := make(map[string]int64)
+	all := make(map[string]commandStats)
 	for field, text := range info {
 		name, ok := strings.CutPrefix(field, "cmdstat_")
 		if !ok {
 			continue
 		}
-		text, _, _ = strings.Cut(strings.TrimPrefix(text, "calls="), ",")
-		if all[name], err = strconv.ParseInt(text, 10, 64); err != nil {
+		var calls, us int64
+		if _, err := fmt.Sscanf(text, "calls=%d,usec=%d,", &calls, &us); err != nil {
 			return nil, fmt.Errorf("INFO %s: %w", field, err)
 		}
+		all[name] = commandStats{calls, time.Duration(us) * time.Microsecond}
 	}
 	return all, nil
 }
