@@ -128,7 +128,9 @@ func (b *agoragames) Around(ctx context.Context, member string) ([]leaderboard.E
 // ranked is ranked_in_list, after the ZREVRANGE of which the list comes: MULTI, ZREVRANK
 // and ZSCORE of each, EXEC; MULTI, ZCOUNT of those better than each, EXEC.
 func (b *agoragames) ranked(ctx context.Context, offset int) ([]leaderboard.Entry, error) {
-	members, err := b.rdb.ZRevRange(ctx, b.key, int64(offset), int64(offset+pageRows-1)).Result()
+	cmd := redis.NewStringSliceCmd(ctx, "zrevrange", b.key, offset, offset+pageRows-1) // as it does
+	_ = b.rdb.Process(ctx, cmd)                                                        // the result has it
+	members, err := cmd.Result()
 	if err != nil || len(members) == 0 {
 		return nil, err
 	}
