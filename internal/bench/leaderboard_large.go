@@ -62,14 +62,19 @@ func fillLarge(ctx context.Context, env *environment, b filler) ([]leaderboard.S
 
 // boardKeys are the keys of a contender that have something of each member.
 func boardKeys(ctx context.Context, env *environment) (keys []string, err error) {
-	it := env.server.admin.Scan(ctx, 0, env.prefix+":*", 1000).Iterator()
-	for it.Next(ctx) {
-		keys = append(keys, it.Val())
+	for _, kind := range []string{"zset", "hash"} {
+		it := env.server.admin.ScanType(ctx, 0, env.prefix+":*", 1000, kind).Iterator()
+		for it.Next(ctx) {
+			keys = append(keys, it.Val())
+		}
+		if err := it.Err(); err != nil {
+			return nil, err
+		}
 	}
-	if err = it.Err(); err == nil && len(keys) == 0 {
-		err = errors.New("the board has no keys")
+	if len(keys) == 0 {
+		return nil, errors.New("the board has no keys")
 	}
-	return keys, err
+	return keys, nil
 }
 
 // deepWorkload reads a page of the values between two, far from the first.
