@@ -347,7 +347,7 @@ func variants(rng *rand.Rand) (all []Options) {
 				if !o.Raw {
 					o.MaxScore = []int64{0, 0, 5, 1000, maxScore}[rng.IntN(5)]
 					o.Periods = [][]Period{
-						nil, {AllTime, Every(5 * time.Second)}, {Every(5 * time.Second), AllTime}, {Daily, Weekly, Monthly},
+						nil, {AllTime, decade}, {decade, AllTime}, {Daily, Weekly, Monthly},
 						{Rolling(time.Second), AllTime}, {Monthly, Rolling(2 * time.Second)},
 					}[rng.IntN(6)]
 				}

@@ -128,7 +128,7 @@ end`
 	for from := 0; from < members; from += batch {
 		keys, args := r.begin()
 		args = append(args, p.width(), p.base(span{}), p.unit, from, from+batch-1)
-		err := rdb.Eval(t.Context(), timeSource+packedSource+competitionSource+keysSource+fill, r.keysOf(keys, p, span{}), args...).Err()
+		err := rdb.Eval(t.Context(), timeSource+waterSource+packedSource+competitionSource+keysSource+fill, r.keysOf(keys, p, span{}), args...).Err()
 		if err != nil && !errors.Is(err, redis.Nil) {
 			t.Fatal(err)
 		}
