@@ -1,12 +1,11 @@
 package counter
 
 import (
-	"bufio"
 	"context"
-	"io"
-	"net"
 	"net/http"
 	"strings"
+
+	"github.com/freshet-go/freshet/internal/response"
 )
 
 // MiddlewareOptions are what [Middleware] does. The zero value counts every view of every
@@ -68,9 +67,9 @@ func (h *counted) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if h.o.Visitor != nil {
 		visitor = h.o.Visitor(r)
 	}
-	rec := &recorder{ResponseWriter: w}
+	rec := &response.Recorder{ResponseWriter: w}
 	h.next.ServeHTTP(rec, r)
-	if !rec.isView() {
+	if !isView(rec) {
 		return
 	}
 	ctx := context.WithoutCancel(r.Context())
@@ -85,70 +84,13 @@ func (h *counted) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// recorder remembers the status of a response.
-type recorder struct {
-	http.ResponseWriter
-	status   int // the final one, if it was written
-	hijacked bool
-}
-
-func (rec *recorder) isView() bool {
+// isView reports whether a response has shown the page.
+func isView(rec *response.Recorder) bool {
 	switch {
-	case rec.hijacked || rec.status == http.StatusPartialContent:
+	case rec.Hijacked || rec.Status == http.StatusPartialContent:
 		return false
-	case rec.status == 0 || rec.status == http.StatusNotModified: // the server writes 200
+	case rec.Status == 0 || rec.Status == http.StatusNotModified: // the server writes 200
 		return true
 	}
-	return rec.status >= 200 && rec.status < 300
-}
-
-// Unwrap is for [http.ResponseController].
-func (rec *recorder) Unwrap() http.ResponseWriter { return rec.ResponseWriter }
-
-// WriteHeader lets informational responses pass: they are not the last.
-func (rec *recorder) WriteHeader(status int) {
-	if rec.status == 0 && (status >= 200 || status == http.StatusSwitchingProtocols) {
-		rec.status = status
-	}
-	rec.ResponseWriter.WriteHeader(status)
-}
-
-func (rec *recorder) Write(p []byte) (int, error) {
-	rec.implicit()
-	return rec.ResponseWriter.Write(p)
-}
-
-// ReadFrom leaves it to the connection to send a file.
-func (rec *recorder) ReadFrom(src io.Reader) (int64, error) {
-	n, err := io.Copy(rec.ResponseWriter, src)
-	if n > 0 {
-		rec.implicit()
-	}
-	return n, err
-}
-
-// implicit notes that the body began without WriteHeader.
-func (rec *recorder) implicit() {
-	if rec.status == 0 {
-		rec.status = http.StatusOK
-	}
-}
-
-// Flush is for handlers that ask for an http.Flusher.
-func (rec *recorder) Flush() { _ = rec.FlushError() }
-
-// FlushError is for [http.ResponseController].
-func (rec *recorder) FlushError() error {
-	err := http.NewResponseController(rec.ResponseWriter).Flush()
-	if err == nil {
-		rec.implicit()
-	}
-	return err
-}
-
-// Hijack takes the connection over.
-func (rec *recorder) Hijack() (net.Conn, *bufio.ReadWriter, error) {
-	conn, rw, err := http.NewResponseController(rec.ResponseWriter).Hijack()
-	rec.hijacked = rec.hijacked || err == nil
-	return conn, rw, err
+	return rec.Status >= 200 && rec.Status < 300
 }

@@ -227,8 +227,8 @@ func TestSeriesLostReplies(t *testing.T) {
 		p := s.Proxy(t)
 		prefix := redistest.Prefix(t)
 		c, direct := newSeries(t, p.Client(t), SeriesOptions{Prefix: prefix}), newSeries(t, s.Client(t), SeriesOptions{Prefix: prefix})
-		check(t, c.Add(t.Context(), "k", 1))
 		start := time.Now().Truncate(24 * time.Hour)
+		check(t, c.Add(t.Context(), "k", 1))
 		lost := losses(p, 3)
 		var acked, unknown int64 = 1, 0
 		for lost.Load() < injected(s)/10 {

@@ -304,7 +304,7 @@ func TestRetiredByReads(t *testing.T) {
 			if gone == "" {
 				shows(t, r, "1: 1 a=3(x)")
 			}
-			for _, key := range keys(t, s, r.o.Prefix) {
+			for _, key := range s.Keys(t, r.o.Prefix) {
 				if ttl := s.Do(t, "pttl", key).(int64); ttl < 0 {
 					t.Errorf("without %q: the key %q has no expiry", gone, key)
 				}
@@ -360,7 +360,7 @@ func TestWindowSetBack(t *testing.T) {
 		shows(t, r, want)
 		s.Mini().SetTime(edge.Add(24*time.Hour + time.Minute))
 		shows(t, r, "0:")
-		if left := keys(t, s, r.o.Prefix+":w"); len(left) > 0 {
+		if left := s.Keys(t, r.o.Prefix+":w"); len(left) > 0 {
 			t.Errorf("the keys %q are left", left)
 		}
 	}

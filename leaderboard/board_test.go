@@ -235,7 +235,7 @@ func TestLargestCalls(t *testing.T) {
 		if n, err := r.Remove(t.Context(), members...); n != most || err != nil {
 			t.Errorf("Remove = %d, %v", n, err)
 		}
-		if left := keys(t, s, r.o.Prefix); len(left) != 2 { // the op ids and the mark
+		if left := s.Keys(t, r.o.Prefix); len(left) != 2 { // the op ids and the mark
 			t.Errorf("the keys %q are left", left)
 		}
 	})

@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strconv"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -118,31 +116,4 @@ func timed(t testing.TB, s *redistest.Server) (redis.UniversalClient, *stopwatch
 	rdb, w := s.Client(t), new(stopwatch)
 	rdb.AddHook(w)
 	return rdb, w
-}
-
-// keys are the keys with a prefix, on all masters, in order.
-func keys(t testing.TB, s *redistest.Server, prefix string) (all []string) {
-	t.Helper()
-	var mu sync.Mutex
-	scan := func(ctx context.Context, node *redis.Client) error {
-		it := node.Scan(ctx, 0, prefix+"*", 1000).Iterator()
-		for it.Next(ctx) {
-			mu.Lock()
-			all = append(all, it.Val())
-			mu.Unlock()
-		}
-		return it.Err()
-	}
-	var err error
-	switch rdb := s.Client(t).(type) {
-	case *redis.ClusterClient:
-		err = rdb.ForEachMaster(t.Context(), scan)
-	case *redis.Client:
-		err = scan(t.Context(), rdb)
-	}
-	if err != nil {
-		t.Fatalf("SCAN = %v", err)
-	}
-	slices.Sort(all)
-	return slices.Compact(all)
 }

@@ -63,7 +63,7 @@ func TestRolling(t *testing.T) {
 			shows(t, r.In(AllTime), "1: 1 "+after+"(x)")
 			for range 2 {
 				time.Sleep(25 * time.Hour)
-				if left := keys(t, s, r.o.Prefix+":w"); len(left) > 0 {
+				if left := s.Keys(t, r.o.Prefix+":w"); len(left) > 0 {
 					t.Errorf("the keys %q are left", left)
 				}
 			}

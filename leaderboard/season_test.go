@@ -66,7 +66,7 @@ func TestSkewedClocks(t *testing.T) {
 		r := newBoard(t, rdb, opts)
 		first := r.o.periods[0]
 		in := make(map[string][]string) // the keys that have a member
-		for _, key := range keys(t, s, prefix+":z.d32.e1s.") {
+		for _, key := range s.Keys(t, prefix+":z.d32.e1s.") {
 			members, err := rdb.ZRange(t.Context(), key, 0, -1).Result()
 			if err != nil {
 				t.Fatal(err)
@@ -123,7 +123,7 @@ func TestGraceAndRetain(t *testing.T) {
 		shows(t, late, "0:")
 		_, err := r.At(time.Now().Add(2*time.Hour)).Submit(t.Context(), Score{Member: "d"})
 		wants(t, "Submit to a period of the future", err, errBegun)
-		for _, key := range keys(t, s, r.o.Prefix) {
+		for _, key := range s.Keys(t, r.o.Prefix) {
 			if strings.Contains(key, ".e1h0m0s.") {
 				t.Errorf("the key %q is still there", key)
 			}
@@ -144,7 +144,7 @@ func TestExpiry(t *testing.T) {
 			})
 			submits(t, r, Score{Member: "a", Value: 1, Meta: []byte("x"), OpID: "1"}, Score{Member: "b", Value: 1})
 			submits(t, r, Score{Member: "a", Value: 2})
-			all := keys(t, s, r.o.Prefix)
+			all := s.Keys(t, r.o.Prefix)
 			if len(all) != 3+3+5+2 {
 				t.Errorf("there are %d keys: %q", len(all), all)
 			}
