@@ -9,6 +9,8 @@
 //	too many requests, or too much at once           ratelimit
 //	who is there, from login to logout               session
 //	what happened, told to everybody who asks        pubsub
+//	who is first, this week and of all time          leaderboard
+//	how often, how many different, and when          counter
 //
 // It works with Redis 7.0 and newer, Valkey 8.0 and newer, alone, with sentinels
 // or as a cluster, and with miniredis in tests.

@@ -3,7 +3,6 @@ package cache
 import (
 	"math/rand/v2"
 	"testing"
-	"testing/synctest"
 
 	"github.com/freshet-go/freshet/internal/redistest"
 )
@@ -65,14 +64,7 @@ func (m *mover) migrate(r *race) {
 // The slot of the contested key moves while it is contested.
 func TestRaceMigration(t *testing.T) {
 	redistest.EachPrivate(t, []redistest.Topology{redistest.Cluster}, func(t *testing.T, s *redistest.Server) {
-		m := newMover(t)
-		runRaces(t, schedules(t, 40, 0.002), func(t *testing.T, keys []string) (h *history, serveStale bool) {
-			synctest.Test(t, func(t *testing.T) {
-				r := newRace(s, "race", keys)
-				h, serveStale = r.h, r.serveStale()
-				r.run(t, func() { m.migrate(r) })
-			})
-			return h, serveStale
-		})
+		server := func(testing.TB) *redistest.Server { return s }
+		runRaces(t, schedules(t, 40, 0.002), server, newMover(t).migrate)
 	})
 }

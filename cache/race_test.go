@@ -103,24 +103,8 @@ func (b *barrier) end() {
 // sends: those that the client may not repeat. The others set up a connection,
 // under a lock.
 type steps struct {
-	b    *barrier
-	rdb  redis.UniversalClient
-	lose float64 // how often a reply is lost, or the request is late
-	late *stragglers
-}
-
-// between makes the commands of a client steps; on a cluster those to each node,
-// so that a redirection takes two.
-func (s steps) between(rdb redis.UniversalClient) {
-	if cluster, ok := rdb.(*redis.ClusterClient); ok {
-		cluster.OnNewNode(func(node *redis.Client) {
-			s.rdb = node
-			node.AddHook(s)
-		})
-		return
-	}
-	s.rdb = rdb
-	rdb.AddHook(s)
+	track *track
+	rdb   redis.UniversalClient
 }
 
 func (s steps) DialHook(next redis.DialHook) redis.DialHook { return next }
@@ -144,16 +128,17 @@ func (s steps) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Process
 }
 
 func (s steps) step(cmds []redis.Cmder, send func() error) error {
-	s.b.wait()
-	defer s.b.wait()
-	if s.lose == 0 || rand.Float64() >= s.lose {
+	r := s.track.race
+	r.b.wait()
+	defer r.b.wait()
+	if rand.Float64() >= r.lose {
 		return send()
 	}
 	if rand.IntN(2) == 0 {
 		_ = send()
 	} else {
-		s.late.Go(func() {
-			s.b.wait()
+		r.late.Go(func() {
+			r.b.wait()
 			for _, cmd := range cmds {
 				_ = s.rdb.Do(context.Background(), cmd.Args()...)
 			}
@@ -165,29 +150,61 @@ func (s steps) step(cmds []redis.Cmder, send func() error) error {
 	return io.EOF
 }
 
+// pick returns one of its arguments.
+func pick[T any](of ...T) T { return of[rand.IntN(len(of))] }
+
+// track is where races are run, one after the other: clients cost more than a race.
+type track struct {
+	s       *redistest.Server
+	prefix  string
+	clients [2]redis.UniversalClient
+	race    *race // the present one
+}
+
+func newTrack(t testing.TB, s *redistest.Server, prefix string) *track {
+	tr := &track{s: s, prefix: prefix}
+	for i := range tr.clients {
+		tr.clients[i] = s.Client(t)
+		tr.between(tr.clients[i])
+	}
+	return tr
+}
+
+// between makes the commands of a client steps; on a cluster those to each node,
+// so that a redirection takes two.
+func (tr *track) between(rdb redis.UniversalClient) {
+	if cluster, ok := rdb.(*redis.ClusterClient); ok {
+		cluster.OnNewNode(func(node *redis.Client) { node.AddHook(steps{tr, node}) })
+		return
+	}
+	rdb.AddHook(steps{tr, rdb})
+}
+
 // race is a random schedule.
 type race struct {
-	s       *redistest.Server
+	*track
 	keys    []string // the first is contested most
 	b       *barrier
 	h       *history
 	racers  []*racer
-	lose    float64
+	lose    float64 // how often a reply is lost, or the request is late
+	late    *stragglers
 	passing bool // time is
 	opts    Options
 }
 
-// pick returns one of its arguments.
-func pick[T any](of ...T) T { return of[rand.IntN(len(of))] }
-
-// newRace chooses what kind of schedule it is.
-func newRace(s *redistest.Server, prefix string, keys []string) *race {
-	r := &race{s: s, keys: keys, b: newBarrier(), h: newHistory()}
+// newRace chooses what kind of schedule is next, on keys that start with id.
+func (tr *track) newRace(id int) *race {
+	r := &race{track: tr, b: newBarrier(), h: newHistory(), late: newStragglers()}
+	tr.race = r
+	for j := range pick(1, 1, 2, 3) {
+		r.keys = append(r.keys, strconv.Itoa(id)+string(rune('a'+j)))
+	}
 	r.passing = rand.IntN(3) == 0
 	r.lose = pick(0, 0, 0, 0.05, 0.3)
 	// On a real server few schedules take longer than the shortest TTL.
 	r.opts = Options{
-		Prefix: prefix, Timeout: -1, LoadTimeout: time.Hour, Jitter: -1,
+		Prefix: tr.prefix, Timeout: -1, LoadTimeout: time.Hour, Jitter: -1,
 		TTL:          pick(2*time.Millisecond, time.Hour, 2*time.Hour, 3*time.Hour),
 		StaleFor:     pick(0, 0, time.Hour),
 		StaleOnError: pick(0, 0, time.Hour),
@@ -203,16 +220,10 @@ func newRace(s *redistest.Server, prefix string, keys []string) *race {
 	return r
 }
 
-func (r *race) serveStale() bool { return max(r.opts.StaleFor, r.opts.StaleOnError) > 0 }
-
 // run runs the schedule, with more actors if need be.
-func (r *race) run(t *testing.T, more ...func()) {
-	const racers = 2
+func (r *race) run(t *testing.T, more ...func(*race)) {
 	var actors sync.WaitGroup
-	late := newStragglers()
-	for i := range racers {
-		rdb := r.s.Client(t)
-		steps{b: r.b, lose: r.lose, late: late}.between(rdb)
+	for i, rdb := range r.clients {
 		racer, err := newRacer(r.h, i, rdb, r.opts, r.b.wait)
 		if err != nil {
 			t.Fatal(err)
@@ -240,7 +251,7 @@ func (r *race) run(t *testing.T, more ...func()) {
 		})
 	}
 	for _, f := range more {
-		actors.Go(f)
+		actors.Go(func() { f(r) })
 	}
 	done := make(chan struct{})
 	go func() {
@@ -248,7 +259,7 @@ func (r *race) run(t *testing.T, more ...func()) {
 		for _, p := range r.racers {
 			_ = p.c.Close(context.Background())
 		}
-		late.Wait()
+		r.late.Wait()
 		close(done)
 	}()
 	r.conduct(t, done)
@@ -309,52 +320,45 @@ func (r *race) pass(t *testing.T) {
 	}
 }
 
-// runRaces runs random schedules, each on keys of its own.
-func runRaces(t *testing.T, n int, one func(t *testing.T, keys []string) (h *history, serveStale bool)) {
+// runRaces runs n random schedules, each on keys of its own, a few in a bubble.
+func runRaces(t *testing.T, n int, server func(testing.TB) *redistest.Server, more ...func(*race)) {
+	const each = 8
 	began := time.Now()
+	prefix := redistest.Prefix(t)
 	total := make(map[string]int)
-	for i := range n {
-		keys := make([]string, pick(1, 1, 2, 3))
-		for j := range keys {
-			keys[j] = strconv.Itoa(i) + string(rune('a'+j))
-		}
-		h, serveStale := one(t, keys)
-		if t.Failed() {
-			return
-		}
-		if err := h.check(serveStale); err != nil {
-			t.Fatalf("schedule %d: %v\nhistory: %+v", i, err, h.events)
-		}
-		addCounts(total, h.counts())
+	for i := 0; i < n && !t.Failed(); i += each {
+		synctest.Test(t, func(t *testing.T) {
+			tr := newTrack(t, server(t), prefix)
+			for id := i; id < min(i+each, n) && !t.Failed(); id++ {
+				r := tr.newRace(id)
+				r.run(t, more...)
+				if err := r.h.check(max(r.opts.StaleFor, r.opts.StaleOnError) > 0); err != nil {
+					t.Errorf("schedule %d: %v\nhistory: %+v", id, err, r.h.events)
+				}
+				addCounts(total, r.h.counts())
+			}
+		})
 	}
 	t.Logf("%d schedules in %v: %v", n, time.Since(began).Round(time.Millisecond), total)
 }
 
 func TestRaceSchedules(t *testing.T) {
-	percent := debug.SetGCPercent(800) // clients and servers come and go
+	percent := debug.SetGCPercent(800) // servers and scripts come and go
 	t.Cleanup(func() { debug.SetGCPercent(percent) })
 	redistest.EachOf(t, []redistest.Topology{redistest.Miniredis, redistest.Standalone, redistest.Cluster}, func(t *testing.T, s *redistest.Server) {
-		n := schedules(t, 400, 0.4)
+		n := schedules(t, 400, 0.45)
 		server := func(testing.TB) *redistest.Server { return s }
 		switch s.Topology() {
 		case redistest.Miniredis:
 			server = redistest.Mini // in whose bubble its time passes
 		case redistest.Cluster:
-			n = schedules(t, 100, 0.2)
+			n = schedules(t, 100, 0.1) // they cost the most
 		}
 		const shards = 4 // a schedule does one thing at a time
 		for shard := range shards {
 			t.Run(strconv.Itoa(shard), func(t *testing.T) {
 				t.Parallel()
-				prefix := redistest.Prefix(t)
-				runRaces(t, n/shards, func(t *testing.T, keys []string) (h *history, serveStale bool) {
-					synctest.Test(t, func(t *testing.T) {
-						r := newRace(server(t), prefix, keys)
-						h, serveStale = r.h, r.serveStale()
-						r.run(t)
-					})
-					return h, serveStale
-				})
+				runRaces(t, n/shards, server)
 			})
 		}
 	})

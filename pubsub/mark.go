@@ -61,7 +61,7 @@ func (s *session) sendMarks(marks []*mark) {
 	defer r.running.Done()
 	cmds := make([]*exec.Cmd, len(marks))
 	for i, m := range marks {
-		key := r.o.keys.KeyIn("topic", strconv.Itoa(m.part), "")
+		key := r.o.keys.Member("topic", strconv.Itoa(m.part), "")
 		if m.channel != nil {
 			key = r.topicKey(m.channel.topic)
 		}

@@ -198,18 +198,18 @@ func (r *Redis) historyKey(topic string) string { return r.key("history", topic)
 func (r *Redis) channel(topic string) string    { return r.key("event", topic) }
 
 func (r *Redis) key(part, topic string) string {
-	return r.o.keys.KeyIn(part, strconv.Itoa(r.partition(topic)), topic)
+	return r.o.keys.Member(part, strconv.Itoa(r.partition(topic)), topic)
 }
 
 // allChannel has the events of all topics of a partition, for patterns: sharded Pub/Sub
 // has none.
 func (r *Redis) allChannel(part int) string {
-	return r.o.keys.KeyIn("all", strconv.Itoa(part), "")
+	return r.o.keys.Member("all", strconv.Itoa(part), "")
 }
 
 // markChannel has the marks that this process asks for.
 func (r *Redis) markChannel(part int) string {
-	return r.o.keys.KeyIn("mark", strconv.Itoa(part), r.name)
+	return r.o.keys.Member("mark", strconv.Itoa(part), r.name)
 }
 
 // publishCommand is what the scripts publish with.

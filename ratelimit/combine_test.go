@@ -192,6 +192,84 @@ func TestCombinedFirstLeaves(t *testing.T) {
 	})
 }
 
+// When a crowd waits, it does not wait for the request that is under way.
+func TestSecondGroup(t *testing.T) {
+	redistest.Bubble(t, func(t *testing.T, s *redistest.Server) {
+		rdb := s.Client(t)
+		held, release := hold(rdb)
+		r := newLimiter(t, rdb, PerHour(100), bare(Options{}))
+		var answered atomic.Int64
+		var wg sync.WaitGroup
+		ask := func() { wg.Go(func() { allows(t, r, "k", 1, true); answered.Add(1) }) }
+		ask()
+		<-held
+		for range crowded {
+			ask()
+		}
+		synctest.Wait()
+		if n := answered.Load(); n != 0 {
+			t.Errorf("%d callers were not combined", n)
+		}
+		ask()
+		synctest.Wait()
+		if n := answered.Load(); n != crowded+1 {
+			t.Errorf("%d callers were answered while the first one's request hangs, want %d", n, crowded+1)
+		}
+		close(release)
+		wg.Wait()
+		if n := r.Stats().Combined; n != crowded+1 {
+			t.Errorf("%d callers were combined, want %d", n, crowded+1)
+		}
+		if peek, err := r.Peek(t.Context(), "k"); err != nil || peek[0].Remaining != 100-crowded-2 {
+			t.Errorf("Peek = %+v, %v, want %d taken", peek, err, crowded+2)
+		}
+	})
+}
+
+// While Redis hangs each caller waits for as long as Timeout says, from when it came,
+// whatever the others do.
+func TestCombinedTimeout(t *testing.T) {
+	redistest.Bubble(t, func(t *testing.T, s *redistest.Server) {
+		const ms = time.Millisecond
+		rdb := s.Client(t)
+		r := newLimiter(t, rdb, PerHour(100), bare(Options{Timeout: 100 * ms, OnUnavailable: FailClosed}))
+		var wg sync.WaitGroup
+		held, release := hold(rdb)
+		wg.Go(func() { allows(t, r, "k", 1, true) })
+		<-held
+		wg.Go(func() { allows(t, r, "k", 1, true) }) // in the line that is used again below
+		synctest.Wait()
+		close(release)
+		wg.Wait()
+
+		release = make(chan struct{})
+		rdb.AddHook(meddle(func(cmd redis.Cmder, send func() error) error {
+			if cmd.Name() == "evalsha" {
+				<-release
+			}
+			return send()
+		}))
+		began := time.Now()
+		// The second and third are under way from 100 ms on, the others queue up.
+		for i, at := range []time.Duration{0, 10 * ms, 30 * ms, 105 * ms, 107 * ms} {
+			wg.Go(func() {
+				time.Sleep(at)
+				if got, err := r.Allow(context.Background(), "k"); err != nil || !got.Degraded {
+					t.Errorf("Allow = %+v, %v, want it Degraded", got, err)
+				}
+				if took := time.Since(began) - at; took != 100*ms {
+					t.Errorf("caller %d waited %v", i, took)
+				}
+			})
+		}
+		wg.Wait()
+		close(release)
+		if st := r.Stats(); st.Unknown != 5 {
+			t.Errorf("Stats() = %+v, want 5 Unknown", st)
+		}
+	})
+}
+
 // A lost reply is the whole group's, and debits what the group asked for once.
 func TestCombinedReplyLost(t *testing.T) {
 	redistest.Bubble(t, func(t *testing.T, s *redistest.Server) {
@@ -264,7 +342,7 @@ func TestCombiningUnderChurn(t *testing.T) {
 			t.Errorf("%d were granted, but %d taken", granted.Load(), taken)
 		}
 		for i := range r.flights.shards {
-			if n := len(r.flights.shards[i].waiting); n != 0 {
+			if n := len(r.flights.shards[i].lines); n != 0 {
 				t.Errorf("%d keys are under way, want none", n)
 			}
 		}

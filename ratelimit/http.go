@@ -1,12 +1,11 @@
 package ratelimit
 
 import (
-	"bufio"
 	"context"
 	"errors"
-	"io"
-	"net"
 	"net/http"
+
+	"github.com/freshet-go/freshet/internal/response"
 )
 
 // MiddlewareOptions are what [Middleware] does. The zero value limits each client
@@ -125,75 +124,18 @@ func (h *limited) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // serve tells Done how the handler ended, also if by a panic.
 func (h *limited) serve(w http.ResponseWriter, r *http.Request, key string, n int) {
-	rec := &recorder{ResponseWriter: w, status: http.StatusInternalServerError}
-	defer func() { h.o.Done(context.WithoutCancel(r.Context()), key, n, rec.status) }()
+	rec := &response.Recorder{ResponseWriter: w}
+	status := http.StatusInternalServerError
+	defer func() { h.o.Done(context.WithoutCancel(r.Context()), key, n, status) }()
 	h.next.ServeHTTP(rec, r)
 	switch {
-	case rec.hijacked:
-		rec.status = http.StatusSwitchingProtocols
-	case rec.wrote != 0:
-		rec.status = rec.wrote
+	case rec.Hijacked:
+		status = http.StatusSwitchingProtocols
+	case rec.Status != 0:
+		status = rec.Status
 	default:
-		rec.status = http.StatusOK
+		status = http.StatusOK
 	}
-}
-
-// recorder remembers the status of a response.
-type recorder struct {
-	http.ResponseWriter
-	wrote    int // the final status that was written, if one was
-	hijacked bool
-	status   int // for Done
-}
-
-// Unwrap is for [http.ResponseController].
-func (rec *recorder) Unwrap() http.ResponseWriter { return rec.ResponseWriter }
-
-func (rec *recorder) WriteHeader(status int) {
-	if rec.wrote == 0 && (status >= 200 || status == http.StatusSwitchingProtocols) {
-		rec.wrote = status
-	}
-	rec.ResponseWriter.WriteHeader(status)
-}
-
-func (rec *recorder) Write(p []byte) (int, error) {
-	rec.implicit()
-	return rec.ResponseWriter.Write(p)
-}
-
-// ReadFrom leaves it to the connection to send a file.
-func (rec *recorder) ReadFrom(src io.Reader) (int64, error) {
-	n, err := io.Copy(rec.ResponseWriter, src)
-	if n > 0 {
-		rec.implicit()
-	}
-	return n, err
-}
-
-// implicit notes that the body began without WriteHeader.
-func (rec *recorder) implicit() {
-	if rec.wrote == 0 {
-		rec.wrote = http.StatusOK
-	}
-}
-
-// Flush is for handlers that ask for an http.Flusher.
-func (rec *recorder) Flush() { _ = rec.FlushError() }
-
-// FlushError is for [http.ResponseController].
-func (rec *recorder) FlushError() error {
-	err := http.NewResponseController(rec.ResponseWriter).Flush()
-	if err == nil {
-		rec.implicit()
-	}
-	return err
-}
-
-// Hijack takes the connection over.
-func (rec *recorder) Hijack() (net.Conn, *bufio.ReadWriter, error) {
-	conn, rw, err := http.NewResponseController(rec.ResponseWriter).Hijack()
-	rec.hijacked = rec.hijacked || err == nil
-	return conn, rw, err
 }
 
 // denied answers a request that is over the limit.

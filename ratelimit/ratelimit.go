@@ -96,8 +96,8 @@ func (r *Redis) Allow(ctx context.Context, key string) (Result, error) {
 // What is taken is taken once, whatever happens to the reply. If Redis is away, or the
 // reply was lost, OnUnavailable decides, the result is Degraded and the error nil.
 //
-// Callers of one key who ask for the same n at the same time are answered together, in
-// the order in which they came; what is denied is remembered, see
+// Callers of one key who ask for the same n at the same time share requests, and what is
+// granted to one goes to those who came first; what is denied is remembered, see
 // [Options.DenialCache].
 //
 // Cost: 1 round trip, 1 key for each limit, O(1); 0 for what is remembered or was taken

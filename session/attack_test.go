@@ -51,7 +51,7 @@ func TestAttackChosenToken(t *testing.T) {
 				t.Errorf("%.70q gets a cookie", cookie)
 			}
 		}
-		if found := keys(t, s, store.o.Prefix); slices.ContainsFunc(found, func(k string) bool { return strings.Contains(k, ":s:") }) {
+		if found := s.Keys(t, store.o.Prefix+":"); slices.ContainsFunc(found, func(k string) bool { return strings.Contains(k, ":s:") }) {
 			t.Errorf("there are the keys %q", found)
 		}
 		for _, cookie := range chosen {
@@ -352,7 +352,7 @@ func TestAttackBots(t *testing.T) {
 		if n := sent.RoundTrips(); n != 0 {
 			t.Errorf("10,000 bots cost %d round trips", n)
 		}
-		if found := keys(t, s, store.o.Prefix); len(found) != 0 {
+		if found := s.Keys(t, store.o.Prefix+":"); len(found) != 0 {
 			t.Errorf("10,000 bots leave the keys %q", found)
 		}
 	})

@@ -1,10 +1,8 @@
 package session
 
 import (
-	"context"
 	"crypto/rand"
 	"errors"
-	"sync"
 	"testing"
 	"time"
 
@@ -84,30 +82,4 @@ func finds(t testing.TB, s Store, handle string, want error) Record {
 	r, err := s.Get(t.Context(), handle)
 	wants(t, "Get", err, want)
 	return r
-}
-
-// keys are the keys with a prefix, on all masters.
-func keys(t testing.TB, s *redistest.Server, prefix string) (all []string) {
-	t.Helper()
-	var mu sync.Mutex
-	scan := func(ctx context.Context, node *redis.Client) error {
-		it := node.Scan(ctx, 0, prefix+":*", 1000).Iterator()
-		for it.Next(ctx) {
-			mu.Lock()
-			all = append(all, it.Val())
-			mu.Unlock()
-		}
-		return it.Err()
-	}
-	var err error
-	switch rdb := s.Client(t).(type) {
-	case *redis.ClusterClient:
-		err = rdb.ForEachMaster(t.Context(), scan)
-	case *redis.Client:
-		err = scan(t.Context(), rdb)
-	}
-	if err != nil {
-		t.Fatalf("SCAN = %v", err)
-	}
-	return all
 }

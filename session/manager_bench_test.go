@@ -48,21 +48,6 @@ func reading(tb testing.TB, o ManagerOptions) (h http.Handler, r *http.Request) 
 	})), r
 }
 
-// A request that only reads allocates its visit, the request with it as context, the
-// handle, the user, what the data is made of, and Vary. The store comes on top.
-func TestReadingRequestAllocates(t *testing.T) {
-	const most = 8
-	h, r := reading(t, ManagerOptions{Idle: 2 * time.Hour, TouchEvery: time.Hour})
-	w := &discard{make(http.Header)}
-	n := testing.AllocsPerRun(100, func() {
-		clear(w.h)
-		h.ServeHTTP(w, r)
-	})
-	if n > most {
-		t.Errorf("a request that reads allocates %v times, want at most %d", n, most)
-	}
-}
-
 func BenchmarkMiddleware(b *testing.B) {
 	b.Run("session=none", func(b *testing.B) {
 		m := newManager(b, newMemory(b), ManagerOptions{})

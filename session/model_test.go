@@ -245,7 +245,7 @@ func TestModel(t *testing.T) {
 		t.Parallel()
 		r := newStore(t, s.Client(t), Options{})
 		steps(t, r, n, false)
-		for _, key := range keys(t, s, r.o.Prefix) {
+		for _, key := range s.Keys(t, r.o.Prefix+":") {
 			if ttl, _ := s.Do(t, "pttl", key).(int64); ttl <= 0 {
 				t.Errorf("a key has the TTL %d, want one", ttl)
 			}

@@ -326,7 +326,7 @@ func TestCrashBeforeList(t *testing.T) {
 		if got, err := other.UserRecords(t.Context(), user); err != nil || len(got) != 0 {
 			t.Errorf("UserRecords = %d, %v, want none", len(got), err)
 		}
-		redistest.Eventually(t, "it expires", func() bool { return len(keys(t, s, r.o.Prefix)) == 0 })
+		redistest.Eventually(t, "it expires", func() bool { return len(s.Keys(t, r.o.Prefix+":")) == 0 })
 	})
 }
 
@@ -372,12 +372,12 @@ func TestNothingRemains(t *testing.T) {
 				wants(t, "RevokeUser", err, nil)
 			}
 		}
-		all := keys(t, s, r.o.Prefix)
+		all := s.Keys(t, r.o.Prefix+":")
 		if len(all) < 4 && time.Now().Before(deadline) {
 			t.Errorf("%d keys, want records and lists", len(all))
 		}
 		start := time.Now()
-		redistest.Eventually(t, "no key is left", func() bool { return len(keys(t, s, r.o.Prefix)) == 0 })
+		redistest.Eventually(t, "no key is left", func() bool { return len(s.Keys(t, r.o.Prefix+":")) == 0 })
 		if d := time.Since(start); d > life+overtime+5*time.Second {
 			t.Errorf("the last key was gone only %v later", d)
 		}

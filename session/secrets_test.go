@@ -24,7 +24,7 @@ import (
 func dump(t *testing.T, s *redistest.Server, rdb redis.UniversalClient, prefix string) string {
 	t.Helper()
 	var b strings.Builder
-	for _, k := range keys(t, s, prefix) {
+	for _, k := range s.Keys(t, prefix+":") {
 		v, err := rdb.Dump(t.Context(), k).Result()
 		if err == nil {
 			fmt.Fprintln(&b, k, v)

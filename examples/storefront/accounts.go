@@ -39,7 +39,8 @@ var errCredentials = errors.New("no such user, or another password")
 func (s *store) authenticate(ctx context.Context, user, password string) (*Account, error) {
 	var a Account
 	hash := nobodysHash
-	err := s.db.QueryRowContext(ctx, `SELECT user, name, city, password_hash FROM accounts WHERE user = ?`, user).
+	err := s.db.QueryRowContext(ctx, `
+		SELECT a.user, c.name, c.city, a.password_hash FROM accounts a JOIN customers c ON c.id = a.customer_id WHERE a.user = ?`, user).
 		Scan(&a.User, &a.Name, &a.City, &hash)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return nil, err
@@ -57,18 +58,24 @@ func (s *store) authenticate(ctx context.Context, user, password string) (*Accou
 // account returns the account of a user who has logged in.
 func (s *store) account(ctx context.Context, user string) (*Account, error) {
 	var a Account
-	err := s.db.QueryRowContext(ctx, `SELECT user, name, city FROM accounts WHERE user = ?`, user).Scan(&a.User, &a.Name, &a.City)
+	err := s.db.QueryRowContext(ctx, `
+		SELECT a.user, c.name, c.city FROM accounts a JOIN customers c ON c.id = a.customer_id WHERE a.user = ?`, user).
+		Scan(&a.User, &a.Name, &a.City)
 	return &a, err
 }
 
-// addAccounts is the part of seed that makes the demo accounts.
+// addAccounts is the part of seed that makes the demo accounts, of customers who have
+// not bought anything yet.
 func addAccounts(ins *inserter) error {
-	for _, a := range demoAccounts {
+	for i, a := range demoAccounts {
+		ins.add("customers (id, name, city)", customerCount+1+i, a.Name, a.City)
+	}
+	for i, a := range demoAccounts {
 		hash, err := bcrypt.GenerateFromPassword([]byte(a.Password), bcrypt.DefaultCost)
 		if err != nil {
 			return err
 		}
-		ins.add("accounts (user, name, city, password_hash)", a.User, a.Name, a.City, string(hash))
+		ins.add("accounts (user, customer_id, password_hash)", a.User, customerCount+1+i, string(hash))
 	}
 	return nil
 }

@@ -14,7 +14,8 @@ const (
 
 // visit is what a session holds.
 type visit struct {
-	Cart []cartLine
+	Cart     []cartLine
+	CartName string // given to it when it is ordered: see postOrder
 }
 
 type cartLine struct{ Product, Quantity int64 }
@@ -40,6 +41,18 @@ func (v *visit) add(product, more int64) error {
 		v.Cart = slices.Delete(v.Cart, i, i+1)
 	}
 	return nil
+}
+
+// ordered takes out what was ordered, and leaves what another tab has put in since. What
+// remains is another cart.
+func (v *visit) ordered(o *Order) {
+	if v.CartName != o.cart {
+		return // that was done already
+	}
+	v.CartName = ""
+	for _, l := range o.Lines {
+		_ = v.add(l.Product, -l.Quantity) // fails for want of room only
+	}
 }
 
 // postCart changes the cart of whoever asks, logged in or not.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	crand "crypto/rand"
 	"database/sql"
 	_ "embed"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"slices"
 	"sort"
 	"strings"
+	"time"
 )
 
 //go:embed schema.sql
@@ -19,6 +21,7 @@ const (
 	customerCount = 4000
 	orderCount    = 50000
 	orderDays     = 730
+	thisWeek      = 300 // of the orders
 )
 
 // seed creates the tables and fills them. Every run makes the same shop, so
@@ -55,19 +58,40 @@ func seed(ctx context.Context, db *sql.DB) error {
 		days[i] = max(rng.IntN(orderDays), rng.IntN(orderDays))
 	}
 	slices.Sort(days)
+	placed := orderTimes(days, time.Now())
 	for i, day := range days {
-		ins.add("orders (id, customer_id, day)", i+1, 1+min(rng.IntN(customerCount), rng.IntN(customerCount)), day)
+		ins.add("orders (id, customer_id, day, placed)", i+1, 1+min(rng.IntN(customerCount), rng.IntN(customerCount)), day, placed[i].UnixMilli())
 	}
+	ins.add("board (only, name, since)", 1, crand.Text(), time.Now().UnixMilli())
 	addLines(&ins, rng, products)
 	ins.flush()
 	// Indexes are quicker to build at the end than to keep up while inserting.
 	ins.exec(`CREATE INDEX lines_by_product ON order_lines (product_id, order_id)`)
 	ins.exec(`CREATE INDEX products_by_category ON products (category_id)`)
+	ins.exec(`CREATE INDEX orders_by_time ON orders (placed, board)`)
+	ins.exec(`CREATE UNIQUE INDEX orders_by_ref ON orders (ref) WHERE ref IS NOT NULL`)
+	ins.exec(`CREATE UNIQUE INDEX orders_by_cart ON orders (cart) WHERE cart IS NOT NULL`)
 	ins.exec(`PRAGMA user_version = ` + schemaVersion)
 	if ins.err != nil {
 		return ins.err
 	}
 	return tx.Commit()
+}
+
+// orderTimes are when orders of these days, which ascend, were placed. The last ones are
+// spread over this week, however young it is: a shop should have something to show on a
+// Monday morning.
+func orderTimes(days []int, now time.Time) []time.Time {
+	week := weekOf(now)
+	before := len(days) - thisWeek
+	times := make([]time.Time, len(days))
+	for i, day := range days {
+		times[i] = week.AddDate(0, 0, day-orderDays)
+		if i >= before {
+			times[i] = week.Add(now.Sub(week) / thisWeek * time.Duration(i-before))
+		}
+	}
+	return times
 }
 
 type product struct {

@@ -94,8 +94,10 @@ func testEndpoints(t *testing.T, p *program) {
 			t.Errorf("another text has source %q", other.Source)
 		}
 	})
+	t.Run("views", func(t *testing.T) { testViews(t, p) })
 	t.Run("bad input", func(t *testing.T) { testBadInput(t, p) })
 	t.Run("sessions", func(t *testing.T) { testSessions(t, p) })
+	t.Run("orders", func(t *testing.T) { testOrders(t, p) })
 	if stats := p.get(t, "/stats"); stats.Cache["Loads"] == 0 || stats.Cache["Hits"] == 0 || stats.Cache["Unavailable"] > 0 || stats.Cache["Corrupt"] > 0 {
 		t.Errorf("stats: %s", stats.text)
 	}

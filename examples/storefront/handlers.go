@@ -14,6 +14,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/freshet-go/freshet/cache"
+	"github.com/freshet-go/freshet/counter"
 	"github.com/freshet-go/freshet/ratelimit"
 	"github.com/freshet-go/freshet/session"
 )
@@ -33,6 +34,8 @@ type shop struct {
 	cache     *cache.Redis
 	limits    *limits
 	sessions  *session.Manager[visit]
+	views     *views
+	boards    *boards
 	pages     *cache.Cached[ProductPage]
 	summarize func(context.Context, string) (Summary, error)
 }
@@ -43,8 +46,8 @@ type Summary struct {
 	LoadedFor string
 }
 
-func newShop(db *store, c *cache.Redis, l *limits, m *session.Manager[visit]) (*shop, error) {
-	s := &shop{db: db, cache: c, limits: l, sessions: m}
+func newShop(db *store, c *cache.Redis, l *limits, m *session.Manager[visit], b *boards, v *views) (*shop, error) {
+	s := &shop{db: db, cache: c, limits: l, sessions: m, boards: b, views: v}
 	var err error
 	s.pages, err = cache.NewCached(c, "product", s.loadPage, &cache.CachedOptions{TTL: 5 * time.Minute})
 	if err != nil {
@@ -65,16 +68,19 @@ func (s *shop) routes() http.Handler {
 	// What makes work is limited, and not what is needed to see how the shop is.
 	for pattern, handler := range map[string]http.HandlerFunc{
 		"GET /products":      s.listProducts,
-		"GET /products/{id}": s.getProduct,
 		"PUT /products/{id}": s.putProduct,
 		"GET /summarize":     s.getSummary,
 		"POST /summarize":    s.getSummary,
 		"GET /session":       s.getSession,
 		"POST /cart":         s.postCart,
 		"POST /logout":       s.postLogout,
+		"GET /bestsellers":   s.getBestsellers,
+
+		"GET /products/{id}/views": s.getViews,
 	} {
 		mux.Handle(pattern, s.limits.perClient(handler))
 	}
+	mux.Handle("GET /products/{id}", s.limits.perClient(s.views.count(http.HandlerFunc(s.getProduct))))
 	mux.Handle("POST /login", s.limits.perClient(s.limits.logins(http.HandlerFunc(s.postLogin))))
 	loggedIn := s.sessions.RequireLogin(0)
 	for pattern, handler := range map[string]http.HandlerFunc{
@@ -82,6 +88,8 @@ func (s *shop) routes() http.Handler {
 		"GET /devices":             s.getDevices,
 		"DELETE /devices":          s.deleteDevices,
 		"DELETE /devices/{handle}": s.deleteDevice,
+		"POST /orders":             s.postOrder,
+		"GET /ranking":             s.getRanking,
 	} {
 		mux.Handle(pattern, s.limits.perClient(loggedIn(handler)))
 	}
@@ -141,6 +149,7 @@ func (s *shop) getProduct(w http.ResponseWriter, r *http.Request) {
 		failed(w, r, "read a product", err)
 		return
 	}
+	s.views.seen(r, id)
 	writeJSON(w, http.StatusOK, struct {
 		Product ProductPage `json:"product"`
 		Source  string      `json:"source"`
@@ -312,11 +321,13 @@ func (s *shop) getSummary(w http.ResponseWriter, r *http.Request) {
 
 func (s *shop) getStats(w http.ResponseWriter, _ *http.Request) {
 	writeJSON(w, http.StatusOK, struct {
-		Cache          cache.Stats          `json:"cache"`
-		RateLimit      ratelimit.Stats      `json:"rate_limit"`
-		Sessions       session.ManagerStats `json:"sessions"`
-		ProductQueries int64                `json:"product_queries"`
-	}{s.cache.Stats(), s.limits.client.Stats(), s.sessions.Stats(), s.db.queries.Load()})
+		Cache          cache.Stats           `json:"cache"`
+		RateLimit      ratelimit.Stats       `json:"rate_limit"`
+		Sessions       session.ManagerStats  `json:"sessions"`
+		Boards         boardStats            `json:"boards"`
+		Views          counter.BufferedStats `json:"views"`
+		ProductQueries int64                 `json:"product_queries"`
+	}{s.cache.Stats(), s.limits.client.Stats(), s.sessions.Stats(), s.boards.stats(), s.views.total.Stats(), s.db.queries.Load()})
 }
 
 // getHealth looks at the database only: the shop works without Redis, more

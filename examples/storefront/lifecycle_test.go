@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -142,10 +143,12 @@ func testInternalError(t *testing.T, bin string) {
 	})
 }
 
-// testStartLine wants one line, and no password in it.
+// testStartLine wants one line, and no password in it. What go-redis says about a server
+// that is not there is its own.
 func testStartLine(t *testing.T, bin string) {
 	p := start(t, bin, "REDIS_URL=redis://user:hunter2@127.0.0.1:1/3")
-	if !strings.Contains(p.line, " redis=redis://127.0.0.1:1/3 ") || strings.Count(p.logged(), "\n") != 1 || strings.Contains(p.logged(), "hunter2") {
+	ours := slices.DeleteFunc(slices.Collect(strings.Lines(p.logged())), func(line string) bool { return strings.HasPrefix(line, "redis: ") })
+	if !strings.Contains(p.line, " redis=redis://127.0.0.1:1/3 ") || len(ours) != 1 || strings.Contains(p.logged(), "hunter2") {
 		t.Errorf("the program says %q", p.logged())
 	}
 	if got := p.get(t, "/products/1").Source; got != "db" {

@@ -20,6 +20,7 @@ const loginsPerMinute = 10
 type limits struct {
 	client, login     *ratelimit.Redis
 	perClient, logins func(http.Handler) http.Handler
+	address           func(*http.Request) string // whose limit it is
 }
 
 func newLimits(rdb redis.UniversalClient, perMinute, hops int) (*limits, error) {
@@ -35,7 +36,7 @@ func newLimits(rdb redis.UniversalClient, perMinute, hops int) (*limits, error) 
 		Prefix:  "storefront",
 		OnError: func(err error) { slog.Warn("limit", "err", err) },
 	}
-	l := new(limits)
+	l := &limits{address: address}
 	if l.client, err = ratelimit.New(rdb, "client", ratelimit.PerMinute(perMinute), opts); err != nil {
 		return nil, err
 	}

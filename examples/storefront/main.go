@@ -115,7 +115,20 @@ func run(ctx context.Context, set settings) (err error) {
 	if err != nil {
 		return err
 	}
-	shop, err := newShop(db, c, lim, sessions)
+	boards, err := openBoards(ctx, rdb, db)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
+		return err
+	}
+	defer boards.close()
+	seen, err := newViews(rdb, lim.address)
+	if err != nil {
+		return err
+	}
+	defer seen.close(ctx)
+	shop, err := newShop(db, c, lim, sessions, boards, seen)
 	if err != nil {
 		return err
 	}

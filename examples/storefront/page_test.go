@@ -36,6 +36,10 @@ func testPage(t *testing.T, bin string) {
 	if got := tab.text(".measure"); !strings.HasPrefix(got, "cache ") {
 		t.Errorf("the second look shows %q, want cache", got)
 	}
+	tab.until("the views are shown, with a bar for each hour", `(() => {
+		const bars = document.querySelectorAll(".views rect").length;
+		return bars === 24 && /^\d+ views? so far, [01] visitors? today$/.test(document.querySelector(".views .total")?.textContent);
+	})()`)
 	if got := tab.text("#reads .verdict"); !regexp.MustCompile(`^1 from the database, .*; 1 from the cache, .*times as fast\.$`).MatchString(got) {
 		t.Errorf("the verdict is %q", got)
 	}

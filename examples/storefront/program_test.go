@@ -65,12 +65,16 @@ func TestProgram(t *testing.T) {
 	t.Run("shared sessions", func(t *testing.T) { testSharedSessions(t, bin) })
 	t.Run("sessions without redis", func(t *testing.T) { testSessionsWithoutRedis(t, bin) })
 	t.Run("session input", func(t *testing.T) { testSessionInput(t, bin) })
+	t.Run("views stay", func(t *testing.T) { testViewsStay(t, bin) })
+	t.Run("orders at once", func(t *testing.T) { testOrdersAtOnce(t, bin) })
+	t.Run("boards catch up", func(t *testing.T) { testBoardsCatchUp(t, bin) })
 	t.Run("shutdown", func(t *testing.T) { testShutdown(t, bin) })
 	t.Run("internal error", func(t *testing.T) { testInternalError(t, bin) })
 	t.Run("start line", func(t *testing.T) { testStartLine(t, bin) })
 	t.Run("bad settings", func(t *testing.T) { testBadSettings(t, bin) })
 	t.Run("page", func(t *testing.T) { testPage(t, bin) })
 	t.Run("account page", func(t *testing.T) { testAccountPage(t, bin) })
+	t.Run("order page", func(t *testing.T) { testOrderPage(t, bin) })
 }
 
 // program is a running storefront.
@@ -194,12 +198,31 @@ type answer struct {
 	RateLimit map[string]int64 `json:"rate_limit"`
 	Sessions  map[string]int64 `json:"sessions"`
 
+	Views    viewCount `json:"views"`
+	Visitors int64     `json:"visitors"`
+	Exact    bool      `json:"visitors_exact"`
+	Hours    []Hour    `json:"hours"`
+
 	User    string        `json:"user"`
 	Name    string        `json:"name"`
 	City    string        `json:"city"`
 	Cart    Cart          `json:"cart"`
 	Demo    []demoAccount `json:"demo_accounts"`
 	Devices []Device      `json:"devices"`
+
+	Order     Order    `json:"order"`
+	Customers []Ranked `json:"customers"`
+	Rank      int      `json:"rank"`
+}
+
+// viewCount is the views of a product. In /stats there are others under this name.
+type viewCount int64
+
+func (n *viewCount) UnmarshalJSON(b []byte) error {
+	if b[0] == '{' {
+		return nil
+	}
+	return json.Unmarshal(b, (*int64)(n))
 }
 
 // ask sends one request; a body is sent as JSON. It may be called by any

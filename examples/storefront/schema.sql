@@ -24,7 +24,18 @@ CREATE TABLE customers (
 CREATE TABLE orders (
 	id          INTEGER PRIMARY KEY,
 	customer_id INTEGER NOT NULL REFERENCES customers (id),
-	day         INTEGER NOT NULL
+	day         INTEGER NOT NULL,
+	placed      INTEGER NOT NULL, -- ms since 1970
+	ref         TEXT,             -- made by the page that ordered, which may ask again
+	cart        TEXT,             -- the name of the cart that was ordered
+	board       TEXT              -- the name of the board on which it is counted: see boards.go
+);
+
+-- The boards on which orders are counted, and since when, in ms since 1970.
+CREATE TABLE board (
+	only  INTEGER PRIMARY KEY CHECK (only = 1),
+	name  TEXT NOT NULL,
+	since INTEGER NOT NULL
 );
 
 CREATE TABLE order_lines (
@@ -37,7 +48,6 @@ CREATE TABLE order_lines (
 
 CREATE TABLE accounts (
 	user          TEXT PRIMARY KEY,
-	name          TEXT NOT NULL,
-	city          TEXT NOT NULL,
+	customer_id   INTEGER NOT NULL UNIQUE REFERENCES customers (id),
 	password_hash TEXT NOT NULL -- bcrypt
 ) WITHOUT ROWID;

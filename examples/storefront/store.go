@@ -17,7 +17,7 @@ import (
 
 // schemaVersion is kept in the file, so that a foreign database is refused
 // and an earlier run's is used again.
-const schemaVersion = "2"
+const schemaVersion = "3"
 
 var errNoProduct = errors.New("no such product")
 

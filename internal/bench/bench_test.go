@@ -31,6 +31,8 @@ func TestMain(m *testing.M) {
 var tinyScale = scale{
 	keys:         200,
 	batch:        20,
+	members:      2_000,
+	crowd:        10_000,
 	processes:    2,
 	callers:      3,
 	load:         10 * time.Millisecond,

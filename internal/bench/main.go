@@ -1,7 +1,7 @@
 // Bench compares Freshet with other libraries, side by side in one process, on a
 // real Redis server that it starts itself.
 //
-//	go run -C internal/bench .                           everything, about twenty minutes
+//	go run -C internal/bench .                           everything, about half an hour
 //	go run -C internal/bench . -list
 //	go run -C internal/bench . -run hit/distinct         some workloads
 //	go run -C internal/bench . -rivals '^rueidis' -rounds 15
@@ -47,6 +47,8 @@ var packages = []struct {
 	{"cache", cacheWorkloads},
 	{"ratelimit", ratelimitWorkloads},
 	{"session", sessionWorkloads},
+	{"counter", counterWorkloads},
+	{"leaderboard", leaderboardWorkloads},
 }
 
 func main() {

@@ -209,3 +209,60 @@ func (s *server) info(ctx context.Context, sections ...string) (map[string]strin
 	}
 	return fields, nil
 }
+
+// commandStats are what a server counts of a command since its start, in scripts and
+// transactions too.
+type commandStats struct {
+	calls int64
+	time  time.Duration // of its execution, with what it calls itself
+}
+
+func (s *server) commands(ctx context.Context) (map[string]commandStats, error) {
+	info, err := s.info(ctx, "commandstats")
+	if err != nil {
+		return nil, err
+	}
+	all := make(map[string]commandStats)
+	for field, text := range info {
+		name, ok := strings.CutPrefix(field, "cmdstat_")
+		if !ok {
+			continue
+		}
+		var calls, us int64
+		if _, err := fmt.Sscanf(text, "calls=%d,usec=%d,", &calls, &us); err != nil {
+			return nil, fmt.Errorf("INFO %s: %w", field, err)
+		}
+		all[name] = commandStats{calls, time.Duration(us) * time.Microsecond}
+	}
+	return all, nil
+}
+
+// slowLog returns how long the server took for each command while f ran, by name.
+func (s *server) slowLog(ctx context.Context, f func() error) (map[string][]time.Duration, error) {
+	for _, set := range [][2]string{{"slowlog-log-slower-than", "0"}, {"slowlog-max-len", "200000"}} {
+		before, err := s.admin.ConfigGet(ctx, set[0]).Result()
+		if err != nil {
+			return nil, err
+		}
+		if err := s.admin.ConfigSet(ctx, set[0], set[1]).Err(); err != nil {
+			return nil, err
+		}
+		defer s.admin.ConfigSet(ctx, set[0], before[set[0]])
+	}
+	if err := s.admin.SlowLogReset(ctx).Err(); err != nil {
+		return nil, err
+	}
+	if err := f(); err != nil {
+		return nil, err
+	}
+	log, err := s.admin.SlowLogGet(ctx, -1).Result()
+	if err != nil {
+		return nil, err
+	}
+	times := make(map[string][]time.Duration)
+	for _, entry := range log {
+		name := strings.ToLower(entry.Args[0])
+		times[name] = append(times[name], entry.Duration)
+	}
+	return times, nil
+}

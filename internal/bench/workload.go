@@ -66,6 +66,8 @@ type environment struct {
 type scale struct {
 	keys         int           // distinct keys
 	batch        int           // keys of a GetMany
+	members      int           // of a leaderboard
+	crowd        int           // members of a large one
 	processes    int           // of a stampede
 	callers      int           // of each of its processes
 	load         time.Duration // of its loader
@@ -77,6 +79,8 @@ type scale struct {
 var fullScale = scale{
 	keys:         10_000,
 	batch:        100,
+	members:      100_000,
+	crowd:        1_000_000,
 	processes:    8,
 	callers:      50,
 	load:         100 * time.Millisecond,

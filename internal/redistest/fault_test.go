@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -153,4 +154,28 @@ func TestMigrateSlot(t *testing.T) {
 			t.Errorf("Get = %q, %v after the migration", got, err)
 		}
 	})
+}
+
+// A node of a shared server that is silent for seconds, as on a busy machine, stays what it
+// is.
+func TestSharedServerIsCalm(t *testing.T) {
+	t.Parallel()
+	for _, topology := range []Topology{Sentinel, Cluster} {
+		t.Run(string(topology), func(t *testing.T) {
+			t.Parallel()
+			f := newFleet()
+			t.Cleanup(f.stop)
+			s, err := f.get(available(t, topology)[0], topology)
+			if err != nil {
+				t.Fatal(err)
+			}
+			master := s.MasterOf(t, "k")
+			s.PauseMasterOf(t, "k")
+			time.Sleep(4 * time.Second) // twice what a failover takes where nobody is calm
+			s.Resume(t)
+			if now := s.MasterOf(t, "k"); now != master {
+				t.Errorf("the master of k is %s after 4 s of silence, and was %s", now, master)
+			}
+		})
+	}
 }

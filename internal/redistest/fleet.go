@@ -7,6 +7,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"time"
 )
 
 // fleet is the set of servers that the tests of one binary share.
@@ -53,7 +54,9 @@ func (f *fleet) prepare(b binary, topology Topology) *berthed {
 		f.servers[key] = entry
 		go func() {
 			defer close(entry.ready)
-			entry.server, entry.err = startServer(f.ctx, b, key.topology)
+			if entry.server, entry.err = startServer(f.ctx, b, key.topology); entry.err == nil {
+				entry.err = entry.server.calm(f.ctx)
+			}
 		}()
 	}
 	return entry
@@ -120,6 +123,29 @@ func startServer(ctx context.Context, b binary, topology Topology) (*Server, err
 		return nil, fmt.Errorf("start %s on %s: %w", topology, b.name(), err)
 	}
 	return s, nil
+}
+
+// calmPatience is how long a shared server may be silent before others take its place.
+const calmPatience = 30 * time.Second
+
+// calm makes a server fit for sharing: nobody disturbs it, so a node that does not answer
+// is one that a busy machine has no time for, and a failover would lose what tests have
+// written.
+func (s *Server) calm(ctx context.Context) error {
+	var nodes []*node
+	var command []any
+	switch s.topology {
+	case Sentinel:
+		nodes, command = s.sentinels, []any{"SENTINEL", "SET", masterName, "down-after-milliseconds", calmPatience.Milliseconds()}
+	case Cluster:
+		nodes, command = s.nodes, []any{"CONFIG", "SET", "cluster-node-timeout", calmPatience.Milliseconds()}
+	}
+	for _, n := range nodes {
+		if _, err := n.do(ctx, command...); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // stop ends all processes and removes their files.

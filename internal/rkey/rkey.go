@@ -1,12 +1,12 @@
 // Package rkey builds every Redis key of the library:
 //
 //	<prefix>:<part>:{<tag>}
-//	<prefix>:<part>:{<tag>}:<name>
 //
 // The prefix is the user's, the part names what the key holds, and the tag is
 // the id that the keys of one operation have in common. The braces make the tag
 // the key's hash tag, so that on a cluster all keys with one tag are in one
-// slot and one script may use them together.
+// slot and one script may use them together. Where many ids are to share a slot, the id
+// follows the tag.
 package rkey
 
 import (
@@ -60,12 +60,14 @@ func (s Space) Key(part, tag string) string {
 	return s.prefix + ":" + part + ":{" + tag + "}"
 }
 
-// KeyIn returns the key of a name among those of one tag, so that many names share a
-// slot. The tag is a constant of the calling package, or a number; the name may be any
-// bytes. Two such keys are equal only if prefix, part, tag and name are. A part that has
-// keys with names has none without.
-func (s Space) KeyIn(part, tag, name string) string {
-	return s.prefix + ":" + part + ":{" + tag + "}:" + name
+// Member returns the key of part and id among those that share a tag, and so a slot:
+// <prefix>:<part>:{<tag>}:<id>.
+//
+// The part and the tag are the calling package's, the tag without braces and the part
+// none that it gives to [Space.Key]. The id may be any bytes. Two keys of one tag are equal
+// only if prefix, part and id are.
+func (s Space) Member(part, tag, id string) string {
+	return s.Key(part, tag) + ":" + id
 }
 
 // Keys returns the [Space.Key] of part and each tag, in one allocation.

@@ -50,15 +50,23 @@ func TestKey(t *testing.T) {
 	}
 }
 
-func TestKeyIn(t *testing.T) {
-	s, err := New("pubsub")
+func TestMember(t *testing.T) {
+	s, err := New("cache")
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"orders", "", "}x", "{x}", "%", "\x00\xff\r\n"} {
-		got := s.KeyIn("topic", "7", name)
-		if want := "pubsub:topic:{7}:" + name; got != want || Slot(got) != Slot("7") {
-			t.Errorf("KeyIn(%q) = %q in slot %d, want %q in %d", name, got, Slot(got), want, Slot("7"))
+	for _, c := range []struct{ part, tag, id, want string }{
+		{"u", "cache", "monday", "cache:u:{cache}:monday"},
+		{"u", "cache", "", "cache:u:{cache}:"},
+		{"u", "cache", "}x{", "cache:u:{cache}:}x{"},
+		{"u", "%", "\x00", "cache:u:{%%}:\x00"},
+	} {
+		got := s.Member(c.part, c.tag, c.id)
+		if got != c.want {
+			t.Errorf("Member(%q, %q, %q) = %q, want %q", c.part, c.tag, c.id, got, c.want)
+		}
+		if Slot(got) != Slot(s.Key("other", c.tag)) {
+			t.Errorf("Member(%q, %q, %q) is in another slot than its tag", c.part, c.tag, c.id)
 		}
 	}
 }

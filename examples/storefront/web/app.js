@@ -3,6 +3,7 @@
 // imports is the order on the page.
 import { sections, el } from "./lib.js";
 import "./products.js";
+import "./week.js";
 import "./account.js";
 import "./summary.js";
 import "./cart.js";

@@ -1,5 +1,6 @@
 import { section, el, bus, price, number } from "./lib.js";
 import { load, addToCart } from "./session.js";
+import { checkout } from "./order.js";
 
 section({
   id: "cart",
@@ -10,7 +11,7 @@ section({
     const lines = el("ul", { class: "cart" });
     const total = el("p", { class: "total", role: "status" });
     const error = el("p", { class: "error", role: "alert" });
-    root.append(lines, total, error);
+    root.append(lines, total, error, checkout());
 
     bus.addEventListener("session", ({ detail: { cart, error: problem } }) => {
       error.textContent = problem ? problem.message : "";

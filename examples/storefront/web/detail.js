@@ -45,7 +45,7 @@ export function detail({ changed, open }) {
         el("button", { type: "button", click: again(burst) }, `Read ${burst}× at once`),
         el("button", { type: "button", click: () => addToCart(p.id, 1).then(() => say("In your cart."), (err) => say(err.message, true)) }, "Add to cart")),
       note,
-      facts(p.sales), quarters(p.sales.quarters), together(p.bought_together), editor(p));
+      facts(p.sales), quarters(p.sales.quarters), views(p.id), together(p.bought_together), editor(p));
     if (focus) {
       // On a narrow screen the panel is below the list: go there.
       heading.focus({ preventScroll: true });
@@ -111,6 +111,32 @@ function facts(s) {
   return el("dl", { class: "facts" },
     fact("Sold", number(s.units)), fact("Revenue", price(s.revenue_cents)), fact("Customers", number(s.customers)),
     fact("Average basket", price(s.average_order_cents)), fact("Rank, last year", `${number(s.rank)} of ${number(s.rank_of)}`));
+}
+
+// views asks how often the product was looked at, which is not in its cached page.
+function views(id) {
+  const root = el("div", { class: "views" }, el("h4", {}, "Views"));
+  api(`/products/${id}/views`).then(({ views, visitors, visitors_exact, hours }) => {
+    const many = (n, word) => `${number(n)} ${word}${n === 1 ? "" : "s"}`;
+    root.append(
+      el("p", { class: "total" }, `${many(views, "view")} so far, ${visitors_exact ? "" : "about "}${many(visitors, "visitor")} today`),
+      day(hours));
+  }, (err) => root.append(el("p", { class: "card-meta" }, err.message)));
+  return root;
+}
+
+function day(hours) {
+  const most = Math.max(1, ...hours.map((h) => h.views));
+  const clock = (h) => new Date(h.start).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
+  const label = "Views in each of the last 24 hours: " + hours.map((h) => `${clock(h)}: ${h.views}`).join(", ");
+  return el("figure", {},
+    el("figcaption", {}, "The last 24 hours"),
+    el("svg", { viewBox: "0 0 240 72", role: "img", "aria-label": label },
+      hours.map((h, i) => {
+        const height = (h.views / most) * 46;
+        return el("rect", { x: i * 10 + 1, y: 56 - height, width: 8, height: Math.max(height, 1), rx: 1 });
+      }),
+      [0, 12, 23].map((i) => el("text", { x: i * 10 + 5, y: 68, "text-anchor": ["start", "middle", "end"][Math.ceil(i / 12)] }, clock(hours[i])))));
 }
 
 function quarters(list) {

@@ -43,8 +43,9 @@ export async function api(path, options = {}) {
 }
 
 // bus carries news between sections: "read" events go to the table of reads,
-// "limit" events say what the headers of an answer told about the limit, and
-// "session" events what the session holds.
+// "limit" events say what the headers of an answer told about the limit, "session"
+// events what the session holds, "order" events what was ordered, which is null in
+// another tab, and "open" events which product to show.
 export const bus = new EventTarget();
 
 function tellLimit(response) {

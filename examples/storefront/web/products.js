@@ -1,4 +1,4 @@
-import { section, el, api, latest, report, price, number } from "./lib.js";
+import { section, el, api, bus, latest, report, price, number } from "./lib.js";
 import { detail } from "./detail.js";
 
 section({
@@ -33,6 +33,11 @@ section({
       timer = setTimeout(() => show(1), 200);
     });
     category.addEventListener("change", () => show(1));
+    bus.addEventListener("open", ({ detail: id }) => open(id));
+    bus.addEventListener("order", ({ detail: order }) => {
+      show(page);
+      if (order?.lines.some((l) => l.product === chosen)) panel.open(chosen, { focus: false });
+    });
 
     function open(id) {
       chosen = id;

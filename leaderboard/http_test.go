@@ -1,0 +1,128 @@
+package leaderboard
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/freshet-go/freshet/internal/redistest"
+)
+
+// ask sends a request to a handler.
+func ask(h http.Handler, method, target string) *httptest.ResponseRecorder {
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, httptest.NewRequest(method, target, nil))
+	return w
+}
+
+func TestHandler(t *testing.T) {
+	t.Parallel()
+	boards(t, Options{Meta: 20}, func(t *testing.T, b Board) {
+		submits(t, b, Score{Member: "a", Value: 3, Meta: []byte(`{"x":1}`)}, Score{Member: "b/&", Value: 2}, Score{Member: "c", Value: 2}, Score{Member: "d", Value: -1})
+		h := http.StripPrefix("/board", Handler(b, &HandlerOptions{MaxRows: 3, Meta: func(m []byte) any { return json.RawMessage(m) }}))
+		const a, bb, c, d = `{"member":"a","value":3,"rank":1,"meta":{"x":1}}`, `{"member":"b/\u0026","value":2,"rank":2}`, `{"member":"c","value":2,"rank":2}`, `{"member":"d","value":-1,"rank":4}`
+		for target, want := range map[string]string{
+			"/top":                                `{"entries":[` + a + "," + bb + "," + c + `],"total":4}`,
+			"/top?n=1":                            `{"entries":[` + a + `],"total":4}`,
+			"/page?offset=2&n=2":                  `{"entries":[` + c + "," + d + `],"total":4}`,
+			"/page?offset=9":                      `{"entries":[],"total":4}`,
+			"/around?member=d&n=2":                `{"entries":[` + c + "," + d + `],"total":4}`,
+			"/around?member=b%2F%26":              `{"entries":[` + a + "," + bb + "," + c + `],"total":4}`,
+			"/member?member=c":                    `{"member":"c","value":2,"rank":2,"total":4}`,
+			"/members?member=d&member=x&member=a": `{"entries":[` + a + "," + d + `],"total":4}`,
+			"/members":                            `{"entries":[],"total":4}`,
+		} {
+			w := ask(h, "GET", "/board"+target)
+			if w.Code != 200 || w.Body.String() != want || w.Header().Get("Content-Type") != "application/json" || w.Header().Get("Cache-Control") != "max-age=1" {
+				t.Errorf("%s = %d, %s with %v, want %s", target, w.Code, w.Body, w.Header(), want)
+			}
+		}
+		if w := ask(h, "HEAD", "/board/top"); w.Code != 200 {
+			t.Errorf("HEAD = %d", w.Code)
+		}
+		for target, want := range map[string]int{
+			"/top?n=4": 400, "/top?n=0": 400, "/top?n=-1": 400, "/top?n=x": 400, "/top?n=": 400, "/top?n=1&n=2": 400, "/top?n=99999999999999999999": 400,
+			"/page?offset=-1": 400, "/page?offset=1.5": 400, "/page?n=4": 400, "/around": 400, "/around?member=a&member=b": 400, "/around?member=a&n=4": 400,
+			"/around?member=nobody": 404, "/member?member=nobody": 404, "/member": 400, "/members?member=a&member=b&member=c&member=d": 400,
+			"/": 404, "/top/x": 404, "/submit": 404,
+		} {
+			w := ask(h, "GET", "/board"+target)
+			var p problem
+			if err := json.Unmarshal(w.Body.Bytes(), &p); err != nil || w.Code != want || p.Status != want || p.Title == "" || p.Detail == "" ||
+				w.Header().Get("Content-Type") != "application/problem+json" || w.Header().Get("Cache-Control") != "no-store" {
+				t.Errorf("%s = %d, %s with %v, want a problem with %d", target, w.Code, w.Body, w.Header(), want)
+			}
+		}
+		if w := ask(h, "POST", "/board/top"); w.Code != 405 || w.Header().Get("Allow") != "GET, HEAD" {
+			t.Errorf("POST = %d with %v", w.Code, w.Header())
+		}
+	})
+}
+
+// failing is a board that has only an error.
+type failing struct {
+	Board
+	err error
+}
+
+func (f failing) Range(context.Context, int, int) (Page, error) { return Page{}, f.err }
+
+func TestHandlerFails(t *testing.T) {
+	t.Parallel()
+	secret := errors.New("secret")
+	w := ask(Handler(failing{err: secret}, nil), "GET", "/top")
+	if w.Code != 503 || strings.Contains(w.Body.String(), "secret") || w.Header().Get("Cache-Control") != "no-store" {
+		t.Errorf("the answer is %d %s with %v, want 503 without the error", w.Code, w.Body, w.Header())
+	}
+	var got error
+	ask(Handler(failing{err: secret}, &HandlerOptions{ErrorHandler: func(_ http.ResponseWriter, _ *http.Request, err error) { got = err }}), "GET", "/top")
+	if got != secret {
+		t.Errorf("ErrorHandler was given %v", got)
+	}
+	m, err := NewMemory(&Options{Meta: 5})
+	if err != nil {
+		t.Fatal(err)
+	}
+	submits(t, m, Score{Member: "a", Meta: []byte("{")})
+	w = ask(Handler(m, &HandlerOptions{Meta: func(m []byte) any { return json.RawMessage(m) }}), "GET", "/top")
+	if w.Code != 503 {
+		t.Errorf("with metadata that is no JSON the answer is %d %s", w.Code, w.Body)
+	}
+	for age, want := range map[time.Duration]string{0: "max-age=1", -1: "no-store", time.Minute + time.Millisecond: "max-age=60"} {
+		if got := ask(Handler(m, &HandlerOptions{MaxAge: age}), "GET", "/top").Header().Get("Cache-Control"); got != want {
+			t.Errorf("MaxAge %v makes %q, want %q", age, got, want)
+		}
+	}
+	if w := ask(Handler(m, &HandlerOptions{MaxRows: 5000}), "GET", "/top?n=1001"); w.Code != 400 {
+		t.Errorf("n=1001 = %d, want 400", w.Code)
+	}
+	if w := ask(Handler(m, nil), "GET", "/top"); !strings.Contains(w.Body.String(), `"meta":"ew=="`) {
+		t.Errorf("the answer is %s, want the metadata in base64", w.Body)
+	}
+}
+
+// Whatever is asked for has a status that is not 500, and a body that is JSON.
+func FuzzHandler(f *testing.F) {
+	for _, seed := range []string{"/top?n=3", "/page?offset=5&n=1", "/around?member=%ff&n=2", "/members?member=&member=a", "/member?member=a;b", "//top", "/top?n=%"} {
+		f.Add("GET", seed)
+	}
+	r := newBoard(f, redistest.Mini(f).Client(f), Options{})
+	submits(f, r, Score{Member: "a", Value: 1}, Score{Member: "\xff", Value: 2})
+	h := Handler(r, nil)
+	f.Fuzz(func(t *testing.T, method, target string) {
+		req, err := http.NewRequest(method, target, nil)
+		if err != nil {
+			return
+		}
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, req)
+		if w.Code != 200 && w.Code != 400 && w.Code != 404 && w.Code != 405 || !json.Valid(w.Body.Bytes()) {
+			t.Errorf("%s %q = %d %q", method, target, w.Code, w.Body)
+		}
+	})
+}
