@@ -6,9 +6,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -86,13 +88,20 @@ type source struct {
 // connect asks for topics. lastID may be empty.
 func (f front) connect(t *testing.T, lastID string, topics ...string) *source {
 	t.Helper()
+	s := f.connectHeld(t, lastID, topics...)
+	go s.read()
+	return s
+}
+
+// connectHeld is connect without reading.
+func (f front) connectHeld(t *testing.T, lastID string, topics ...string) *source {
+	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	res := f.ask(ctx, t, lastID, topics...)
 	if res.StatusCode != http.StatusOK {
 		t.Fatalf("the status is %d, want 200", res.StatusCode)
 	}
-	s := &source{t: t, res: res, cancel: cancel, ended: make(chan struct{}), lastID: lastID}
-	go s.read()
+	s := &source{t: t, res: res, cancel: cancel, ended: make(chan struct{})}
 	t.Cleanup(s.close)
 	return s
 }
@@ -286,4 +295,74 @@ func (b *faultyBus) Subscribe(ctx context.Context, topic string, h pubsub.Handle
 		return nil, fmt.Errorf("%w: a test", pubsub.ErrUnavailable)
 	}
 	return b.Bus.Subscribe(ctx, topic, h, opts)
+}
+
+// tight is for servers whose connections hold little that their clients have not read.
+func tight(srv *httptest.Server) { srv.Listener = tightListener{srv.Listener} }
+
+type tightListener struct{ net.Listener }
+
+func (l tightListener) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	if err == nil {
+		err = conn.(*net.TCPConn).SetWriteBuffer(64 << 10)
+	}
+	return conn, err
+}
+
+// stall connects and does not read.
+func (f front) stall(t *testing.T, topics ...string) *stalled {
+	t.Helper()
+	conn, err := net.Dial("tcp", f.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	if err := conn.(*net.TCPConn).SetReadBuffer(64 << 10); err != nil {
+		t.Fatal(err)
+	}
+	before := f.Stats().Connected
+	if _, err := fmt.Fprintf(conn, "GET /?topic=%s HTTP/1.1\r\nHost: x\r\n\r\n", strings.Join(topics, "&topic=")); err != nil {
+		t.Fatal(err)
+	}
+	redistest.Eventually(t, "it is connected", func() bool { return f.Stats().Connected > before })
+	return &stalled{t, conn}
+}
+
+type stalled struct {
+	t *testing.T
+	net.Conn
+}
+
+// read reads after all.
+func (s *stalled) read() *source {
+	s.t.Helper()
+	res, err := http.ReadResponse(bufio.NewReader(s.Conn), nil)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	src := &source{t: s.t, res: res, cancel: func() { _ = s.Conn.Close() }, ended: make(chan struct{})}
+	go src.read()
+	s.t.Cleanup(src.close)
+	return src
+}
+
+// missed is how many events there are, and how many gaps say that there are not; unknown
+// is set by one that cannot tell.
+func (s *source) missed() (events, missed int, unknown bool) {
+	for _, text := range s.all() {
+		switch kind, n, _ := strings.Cut(strings.TrimPrefix(text, "gap:"), ":"); {
+		case kind == text:
+			events++
+		case n == "-1":
+			unknown = true
+		default:
+			m, err := strconv.Atoi(n)
+			if err != nil {
+				s.t.Errorf("a gap is %q", text)
+			}
+			missed += m
+		}
+	}
+	return events, missed, unknown
 }
