@@ -22,6 +22,9 @@ func TestSSEStalled(t *testing.T) {
 	for name, opts := range map[string]*pubsub.Options{"live": nil, "replayable": kept(events)} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
+			if opts != nil {
+				redistest.Long(t)
+			}
 			bus := memoryBus(t, opts)
 			f := newFront(t, bus, &pubsub.SSEOptions{Buffer: events, WriteTimeout: 4 * time.Second}, tight)
 			var all []*source
