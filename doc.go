@@ -8,6 +8,7 @@
 //	the same expensive result, computed many times   cache
 //	too many requests, or too much at once           ratelimit
 //	who is there, from login to logout               session
+//	what happened, told to everybody who asks        pubsub
 //
 // It works with Redis 7.0 and newer, Valkey 8.0 and newer, alone, with sentinels
 // or as a cluster, and with miniredis in tests.

@@ -27,15 +27,15 @@ for i = 14 + count, #ARGV, 2 do
 end
 local mine = ARGV[7] .. ':' .. ARGV[8]
 local latest = first + count - 1
-local line = '1 %s %.0f %s %.0f %s %s %s\n'
-local before, id, stamp, seq = {n, tag}, '*', nil, nil
+local before, after = string.format('1 %s %.0f %s ', epoch, n, tag), ' 1 ' .. mine .. ' -\n'
+local id, stamp, seq = '*', nil, nil
 for i = 1, count do
-  local entry = string.format(line, epoch, before[1], before[2], first + i - 1, '1', mine, '-') .. ARGV[13 + i]
-  id = redis.call('XADD', KEYS[2], id, 'e', entry)
+  local number = string.format('%.0f', first + i - 1)
+  id = redis.call('XADD', KEYS[2], id, 'e', before .. number .. after .. ARGV[13 + i])
+  before = '1 ' .. epoch .. ' ' .. number .. ' ' .. mine .. ' '
   if not stamp then
     stamp, seq = string.match(id, '^(%d+)-(%d+)$')
   end
-  before = {first + i - 1, mine}
   id = stamp .. '-' .. string.format('%.0f', seq + i)
 end
 local time = redis.call('TIME')
@@ -61,7 +61,7 @@ if latest % 64 < count and redis.call('HLEN', KEYS[1]) > 64 then
     end
   end
 end
-local frame = string.format(line, epoch, n, tag, first, ARGV[13], mine, stamp .. '-' .. seq)
+local frame = string.format('1 %s %.0f %s %.0f %s %s %s-%s\n', epoch, n, tag, first, ARGV[13], mine, stamp, seq)
   .. table.concat(ARGV, '', 14, 13 + count)
 redis.call(ARGV[1], ARGV[2], frame)
 if ARGV[3] ~= '' then

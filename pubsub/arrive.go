@@ -38,15 +38,16 @@ func (f *feed) arrived(topic string, fr *frame, r *Redis) {
 		}
 	case f.history != nil:
 		f.fallBehind()
+		f.batches.add(fr.first.tag)
 		return
 	default:
 		f.missed(Gap{f.name, fr.brokenBy(at), -1})
-		if f.repeated(fr) {
+		if f.batches.has(fr.first.tag) {
 			return
 		}
 	}
-	f.remember(fr)
 	f.deliver(topic, fr, r)
+	f.batches.add(fr.first.tag)
 }
 
 // matched takes a frame of a topic that matches the feed's pattern.
@@ -65,11 +66,7 @@ func (f *feed) matched(topic string, fr *frame, r *Redis) {
 		}
 	default:
 		f.missed(Gap{topic, fr.brokenBy(at), -1})
-		if f.repeated(fr) {
-			return
-		}
 	}
-	f.remember(fr)
 	f.deliver(topic, fr, r)
 }
 
@@ -110,36 +107,13 @@ func (fr *frame) brokenBy(at position) GapReason {
 	return Reset
 }
 
-// maxPublishers is how many publishers of a feed are remembered at most.
-const maxPublishers = 256
-
-// remember notes the latest batch of a publisher.
-func (f *feed) remember(fr *frame) {
-	publisher, number := batchOf(fr.first.tag)
-	if f.batches == nil {
-		f.batches = make(map[string]uint64)
-	}
-	if _, known := f.batches[publisher]; !known && len(f.batches) >= maxPublishers {
-		clear(f.batches)
-	}
-	f.batches[publisher] = number
-}
-
-// repeated reports whether a batch was delivered before. A failover may have lost it, and
-// its publisher, not knowing that it had arrived, has published it again.
-func (f *feed) repeated(fr *frame) bool {
-	publisher, number := batchOf(fr.first.tag)
-	latest, known := f.batches[publisher]
-	return known && number <= latest
-}
-
 // fallBehind has all subscriptions read from the history what the feed does not know;
 // f.mu is held.
 func (f *feed) fallBehind() {
 	for _, s := range f.subs {
 		s.mu.Lock()
 		if !s.behind && !s.ending {
-			s.behind = true
+			s.fallBehind()
 			s.wake()
 		}
 		s.mu.Unlock()
@@ -165,7 +139,7 @@ func (f *feed) marked(at position, course string, tickets []*ticket) {
 		if !f.up {
 			g.Reason = Reconnect
 		}
-		if f.course == course {
+		if f.course == course && course != "?" {
 			g.Missed = int64(at.n - was.n)
 		}
 		f.missed(g)

@@ -20,7 +20,7 @@ type feed struct {
 	// What the rest is about is in arrive.go; Memory has no use for it.
 	up      bool                // it has what arrives
 	course  string              // of the latest mark
-	batches map[string]uint64   // the latest of each publisher
+	batches batches             // that have arrived
 	topics  map[string]position // of a pattern
 	refs    int                 // of a pattern; guarded by Redis.patternsMu
 }
@@ -47,7 +47,7 @@ func (f *feed) rejoin(s *subscription) bool {
 	if s.at.epoch != f.at.epoch || s.at.n < f.at.n {
 		return false
 	}
-	s.behind = false
+	s.behind, s.read = false, nil
 	return true
 }
 

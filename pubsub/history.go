@@ -23,13 +23,34 @@ type page struct {
 
 // history is where the events of replayable topics are kept.
 type history interface {
-	// page returns the oldest entries from an id on, all if that is empty.
-	page(ctx context.Context, topic, from string) (page, error)
+	// page returns the oldest entries from an id on, of all if that is empty.
+	page(ctx context.Context, topic, from string, most int) (page, error)
 	// oldest returns the oldest entry, if there is one.
 	oldest(ctx context.Context, topic string) (entry, bool, error)
-	// before returns the latest entries, at most n, that are older than a time, or of
-	// all if that is zero; the oldest first.
-	before(ctx context.Context, topic string, t time.Time, n int) ([]entry, error)
+	// back goes back over the latest entries that are older than a time, or over all if
+	// that is zero. It returns the nth, or the last if there are fewer, and how many.
+	back(ctx context.Context, topic string, t time.Time, n int) (entry, int, error)
+}
+
+const (
+	// A page is of minPage entries at first, then of twice as many up to maxPage, as long
+	// as the latest one was no larger than pageBytes. Two at least, since the first entry
+	// is one that was delivered.
+	minPage, maxPage, pageBytes = 16, 256, 1 << 20
+)
+
+// nextPage is how many entries to ask for after a page.
+func nextPage(most int, p page) int {
+	size := 0
+	for _, e := range p.entries {
+		if e.event != nil {
+			size += e.event.size()
+		}
+	}
+	if size > pageBytes {
+		return max(2, most/2)
+	}
+	return min(2*most, maxPage)
 }
 
 // begin finds out where a subscription begins; now is where the topic is.
@@ -39,23 +60,23 @@ func begin(ctx context.Context, h history, topic string, o *SubscribeOptions, no
 		p, err := parsePosition(o.After)
 		return p, nil, err
 	case o.Last > 0:
-		latest, err := h.before(ctx, topic, time.Time{}, o.Last+1)
+		e, n, err := h.back(ctx, topic, time.Time{}, o.Last+1)
 		switch {
 		case err != nil:
 			return now, nil, err
-		case len(latest) == 0:
+		case n == 0:
 			return now, nil, nil
-		case len(latest) > o.Last:
-			return latest[0].at, nil, nil
+		case n > o.Last:
+			return e.at, nil, nil
 		}
-		return latest[0].start(), nil, nil
+		return e.start(), nil, nil
 	case !o.Since.IsZero():
-		last, err := h.before(ctx, topic, o.Since, 1)
+		e, n, err := h.back(ctx, topic, o.Since, 1)
 		if err != nil {
 			return now, nil, err
 		}
-		if len(last) > 0 {
-			return last[0].at, nil, nil
+		if n > 0 {
+			return e.at, nil, nil
 		}
 		first, ok, err := h.oldest(ctx, topic)
 		switch {
@@ -80,15 +101,21 @@ func (e *entry) start() position {
 
 // follow goes from a place in a topic to the end of a page that was read from the entry at
 // that place on. It returns what is to be delivered, the place reached, and whether that is
-// the end of the topic for now. trimmed reports whether an entry is the oldest there is.
-func follow(topic string, at position, p page, trimmed func(entry) (bool, error)) (items []item, end position, err error) {
+// the end of the topic for now. What is in read was delivered before, and what is delivered
+// is added to it. trimmed reports whether an entry is the oldest there is.
+func follow(topic string, at position, p page, read batches, trimmed func(entry) (bool, error)) (items []item, end position, err error) {
 	gap := func(reason GapReason, missed int64) {
 		items = append(items, item{gap: Gap{topic, reason, missed}})
 	}
-	anchored := at.id == ""
+	at.loose = at.loose || at.id == ""
+	anchored, repeated := at.loose, false
 	for i, e := range p.entries {
 		if e.foreign {
 			anchored = anchored || e.at.id == at.id
+			at.id = e.at.id
+			continue
+		}
+		if at.loose && e.at.epoch == at.epoch && e.at.n <= at.n { // the place is known by its number
 			at.id = e.at.id
 			continue
 		}
@@ -102,8 +129,6 @@ func follow(topic string, at position, p page, trimmed func(entry) (bool, error)
 				continue // of a run of numbers that is over
 			}
 			gap(Reset, -1)
-		case at.id == "" && e.at.n <= at.n:
-			continue // the place is known by its number only
 		case e.prev == at.n && (at.tag == "" || e.prevTag == at.tag):
 		case e.prev <= at.n:
 			gap(Reset, -1)
@@ -124,11 +149,17 @@ func follow(topic string, at position, p page, trimmed func(entry) (bool, error)
 		if e.at.epoch == at.epoch && e.at.n-1 > e.prev {
 			gap(Sequence, int64(e.at.n-1-e.prev))
 		}
-		if e.event == nil {
+		if e.at.tag != e.prevTag { // the first of its batch
+			repeated = read.has(e.at.tag)
+		}
+		switch {
+		case repeated:
+		case e.event == nil:
 			gap(Sequence, 1)
-		} else {
+		default:
 			items = append(items, item{event: e.event})
 		}
+		read.add(e.at.tag)
 		at, anchored = e.at, true
 	}
 	if p.more || p.high.epoch == "" { // or the topic is forgotten, and begins anew when it is used

@@ -79,7 +79,7 @@ func (r *Redis) enlist(s *subscription) *ticket {
 	name := channelName{name: r.channel(s.topic)}
 	c := l.channels[name]
 	if c == nil {
-		f := &feed{name: s.topic}
+		f := &feed{name: s.topic, batches: make(batches)}
 		if r.o.replayable {
 			f.history = r
 		}

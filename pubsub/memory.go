@@ -182,14 +182,12 @@ func (t *memoryTopic) trim(o *settings) {
 	}
 }
 
-const pageSize = 256
-
-func (m *Memory) page(_ context.Context, topic, from string) (page, error) {
+func (m *Memory) page(_ context.Context, topic, from string, most int) (page, error) {
 	t := m.topic(topic)
 	t.feed.mu.Lock()
 	defer t.feed.mu.Unlock()
 	i, _ := slices.BinarySearchFunc(t.log, from, func(e entry, id string) int { return compareIDs(e.at.id, id) })
-	end := min(len(t.log), i+pageSize)
+	end := min(len(t.log), i+most)
 	return page{high: t.feed.at, entries: slices.Clone(t.log[i:end]), more: end < len(t.log)}, nil
 }
 
@@ -203,7 +201,7 @@ func (m *Memory) oldest(_ context.Context, topic string) (e entry, ok bool, err 
 	return t.log[0], true, nil
 }
 
-func (m *Memory) before(_ context.Context, topic string, when time.Time, n int) ([]entry, error) {
+func (m *Memory) back(_ context.Context, topic string, when time.Time, n int) (e entry, found int, err error) {
 	t := m.topic(topic)
 	t.feed.mu.Lock()
 	defer t.feed.mu.Unlock()
@@ -211,5 +209,8 @@ func (m *Memory) before(_ context.Context, topic string, when time.Time, n int) 
 	for !when.IsZero() && end > 0 && msOf(t.log[end-1].at.id) >= when.UnixMilli() {
 		end--
 	}
-	return slices.Clone(t.log[max(0, end-n):end]), nil
+	if found = min(n, end); found > 0 {
+		e = t.log[end-found]
+	}
+	return e, found, nil
 }

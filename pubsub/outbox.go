@@ -69,8 +69,8 @@ const (
 // resendPause lies between the attempts at a batch.
 const resendPause = 5 * time.Millisecond
 
-// batches numbers the batches of the process.
-var batches atomic.Uint64
+// lastBatch numbers the batches of the process.
+var lastBatch atomic.Uint64
 
 func newOutbox(r *Redis, part int) *outbox {
 	return &outbox{r: r, part: part, topics: make(map[string]*outgoing), most: 1024}
@@ -162,7 +162,7 @@ func (o *outbox) take() []*parcel {
 		}
 		p := byTopic[l.topic]
 		if p == nil {
-			p = &parcel{topic: l.topic, to: to, number: batches.Add(1)}
+			p = &parcel{topic: l.topic, to: to, number: lastBatch.Add(1)}
 			byTopic[l.topic] = p
 			parcels = append(parcels, p)
 		}
@@ -292,7 +292,9 @@ func (o *outbox) settle(parcels []*parcel) {
 			n.published.Add(count)
 		case p.unknown || exec.KindOf(err) == exec.Refused: // which may be half way through the script
 			if len(p.to.unknown) < maxUnknown {
-				p.to.unknown = append(p.to.unknown, batch{p.number, len(p.letters)})
+				// If it was done, those before it are accounted for as well.
+				p.to.unknown = append(p.to.unknown, batch{p.number, p.to.failed + len(p.letters)})
+				p.to.failed = 0
 			}
 			if !p.unknown {
 				err = o.r.failed(err)

@@ -12,6 +12,7 @@ type position struct {
 	n     uint64 // the event's
 	tag   string // of the batch that it was published in; empty: not known, or n is 0
 	id    string // of its entry in the stream; empty: there is none
+	loose bool   // the id is of an entry before it
 }
 
 // String is what users see: the tag is for checks that the id makes as well.

@@ -8,8 +8,8 @@ type item struct {
 	gap   Gap
 }
 
-// queue is a subscription's buffer, in the order of delivery. Gaps next to each other that
-// are told alike become one, so there are never many more gaps than events.
+// queue is a subscription's buffer, in the order of delivery. Gaps between which
+// there is no event become one if they are told alike, so there are few more than events.
 type queue struct {
 	most   int    // events
 	first  []Gap  // come before all items
@@ -19,8 +19,7 @@ type queue struct {
 	events int    // of them
 }
 
-func (q *queue) full() bool  { return q.events >= q.most }
-func (q *queue) empty() bool { return len(q.first) == 0 && q.n == 0 }
+func (q *queue) full() bool { return q.events >= q.most }
 
 func (q *queue) add(e *Event) {
 	q.events++
@@ -28,12 +27,19 @@ func (q *queue) add(e *Event) {
 }
 
 func (q *queue) addGap(g Gap) {
+	for i := q.n - 1; i >= 0; i-- {
+		last := &q.items[(q.head+i)%len(q.items)]
+		if last.event != nil {
+			q.append(item{gap: g})
+			return
+		}
+		if last.gap.alike(g) {
+			last.gap.Missed = sumMissed(last.gap.Missed, g.Missed)
+			return
+		}
+	}
 	if q.n == 0 {
 		q.first = mergeGap(q.first, g)
-		return
-	}
-	if last := &q.items[(q.head+q.n-1)%len(q.items)]; last.event == nil && last.gap.alike(g) {
-		last.gap.Missed = sumMissed(last.gap.Missed, g.Missed)
 		return
 	}
 	q.append(item{gap: g})

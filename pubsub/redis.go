@@ -72,9 +72,10 @@ func New(rdb redis.UniversalClient, opts *Options) (*Redis, error) {
 	return r, nil
 }
 
-// Publish publishes an event. Those of concurrent calls share a round trip.
+// Publish publishes an event. Those of concurrent calls share a round trip. With a history
+// there is a second key.
 //
-// Cost: 1 round trip, 1 key or with a history 2, O(log N).
+// Cost: 1 round trip, 1 key, O(1).
 // Atomic: yes.
 // Errors: ErrUnavailable; ErrUnknownOutcome; ErrClosed; a server error that forbids it; the
 // context's. An event whose Publish has failed is announced as a Gap when the next one of

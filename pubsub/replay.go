@@ -13,14 +13,14 @@ import (
 var _ history = (*Redis)(nil)
 
 // page reads where the topic is and then the entries, in this order and in one round trip.
-func (r *Redis) page(ctx context.Context, topic, from string) (page, error) {
+func (r *Redis) page(ctx context.Context, topic, from string, most int) (page, error) {
 	if from == "" {
 		from = "-"
 	}
 	key := r.topicKey(topic)
 	state := exec.Command(key, "hmget", key, "e", "n", "t", "i").Idempotent()
 	key = r.historyKey(topic)
-	entries := exec.Command(key, "xrange", key, from, "+", "count", pageSize).Idempotent()
+	entries := exec.Command(key, "xrange", key, from, "+", "count", most).Idempotent()
 	var p page
 	if err := r.x.DoAll(ctx, r.x.Budget(), []*exec.Cmd{state, entries}); err != nil {
 		return p, err
@@ -32,7 +32,7 @@ func (r *Redis) page(ctx context.Context, topic, from string) (page, error) {
 		p.high.tag, p.high.id = field(fields[2]), field(fields[3])
 	}
 	p.entries = r.entries(topic, entries.Val())
-	p.more = len(p.entries) == pageSize
+	p.more = len(p.entries) == most
 	return p, nil
 }
 
@@ -55,20 +55,32 @@ func (r *Redis) oldest(ctx context.Context, topic string) (entry, bool, error) {
 	return entries[0], true, nil
 }
 
-func (r *Redis) before(ctx context.Context, topic string, t time.Time, n int) ([]entry, error) {
+func (r *Redis) back(ctx context.Context, topic string, t time.Time, n int) (e entry, found int, err error) {
 	key, end := r.historyKey(topic), "+"
 	if !t.IsZero() {
 		end = strconv.FormatInt(max(0, t.UnixMilli()-1), 10)
 	}
-	cmd := exec.Command(key, "xrevrange", key, end, "-", "count", n).Idempotent()
-	if err := r.x.Do(ctx, r.x.Budget(), cmd); err != nil && err != redis.Nil {
-		return nil, err
+	most := minPage
+	for found < n {
+		most = min(most, n-found)
+		cmd := exec.Command(key, "xrevrange", key, end, "-", "count", most).Idempotent()
+		if err := r.x.Do(ctx, r.x.Budget(), cmd); err != nil && err != redis.Nil {
+			return e, found, err
+		}
+		p := page{entries: r.entries(topic, cmd.Val())}
+		for _, one := range p.entries {
+			end = "(" + one.at.id
+			if !one.foreign {
+				e = one
+				found++
+			}
+		}
+		if len(p.entries) < most {
+			break
+		}
+		most = nextPage(most, p)
 	}
-	entries := r.entries(topic, cmd.Val())
-	for i, j := 0, len(entries)-1; i < j; i, j = i+1, j-1 {
-		entries[i], entries[j] = entries[j], entries[i]
-	}
-	return entries, nil
+	return e, found, nil
 }
 
 // entries decodes what XRANGE answers.

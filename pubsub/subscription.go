@@ -3,6 +3,7 @@ package pubsub
 import (
 	"context"
 	"fmt"
+	"maps"
 	"runtime/debug"
 	"sync"
 	"time"
@@ -23,16 +24,18 @@ type subscription struct {
 	cancel context.CancelFunc
 	unbind func() bool // from Subscribe's context
 	feed   *feed
+	most   int // entries of the next page; the goroutine's
 
 	mu       sync.Mutex
 	queue    queue
 	at       position // of the last event in the queue, or that was read
 	told     string   // the Position of the last event that the handler has had
 	behind   bool
-	held     bool // behind, and where is not known yet
-	running  bool // the goroutine is there
-	ending   bool // nothing more is put into the queue
-	stopped  bool // and what is in it is dropped
+	held     bool    // behind, and where is not known yet
+	read     batches // while behind: what was delivered
+	running  bool    // the goroutine is there
+	ending   bool    // nothing more is put into the queue
+	stopped  bool    // and what is in it is dropped
 	finished bool
 	err      error
 	nudge    chan struct{} // wakes the goroutine when it waits for the history
@@ -46,6 +49,7 @@ func newSubscription(ctx context.Context, b *base, topic string, h Handler, o Su
 	s := &subscription{
 		bus: b, topic: topic, opts: o, handle: h,
 		queue: queue{most: o.Buffer},
+		most:  minPage,
 		nudge: make(chan struct{}, 1), done: make(chan struct{}),
 	}
 	s.ctx, s.cancel = context.WithCancel(context.WithValue(context.WithoutCancel(ctx), handlerOf{}, s))
@@ -61,9 +65,11 @@ func (s *subscription) attach(f *feed) {
 		return
 	}
 	s.at = f.at
-	s.behind = s.opts.After != "" || s.opts.Last > 0 || !s.opts.Since.IsZero()
-	s.held = s.behind
-	if f.history != nil && !s.behind {
+	s.held = s.opts.After != "" || s.opts.Last > 0 || !s.opts.Since.IsZero()
+	switch {
+	case s.held:
+		s.behind, s.read = true, make(batches)
+	case f.history != nil:
 		s.told = f.at.String() // now: what arrives before begin is yet to be delivered
 	}
 	f.subs = append(f.subs, s)
@@ -192,7 +198,7 @@ func (s *subscription) offer(events []*Event, at position) {
 				s.missed(Gap{s.topic, SlowConsumer, int64(lost)})
 				return
 			case s.feed.history != nil:
-				s.behind = true
+				s.fallBehind()
 				return
 			case s.opts.Overflow == DropNewest:
 				s.missed(Gap{s.topic, SlowConsumer, 1})
@@ -207,6 +213,14 @@ func (s *subscription) offer(events []*Event, at position) {
 		}
 	}
 	s.wake()
+}
+
+// fallBehind has the subscription go on in the history; the feed's and its own mutex are held.
+func (s *subscription) fallBehind() {
+	s.behind = true
+	if s.read = maps.Clone(s.feed.batches); s.read == nil {
+		s.read = make(batches)
+	}
 }
 
 // missed announces a gap after what is in the queue; s.mu is held.
@@ -315,7 +329,7 @@ func (s *subscription) catchUp(pause time.Duration) time.Duration {
 	s.mu.Lock()
 	at := s.at
 	s.mu.Unlock()
-	items, end, err := s.read(at)
+	items, end, err := s.readOn(at)
 	if err != nil {
 		s.bus.unreachable(err)
 		return s.rest(pause)
@@ -338,18 +352,19 @@ func (s *subscription) catchUp(pause time.Duration) time.Duration {
 	return s.rest(pause) // the feed knows of something that the history does not, or the reverse
 }
 
-// read reads the next page.
-func (s *subscription) read(at position) ([]item, position, error) {
+// readOn reads the next page.
+func (s *subscription) readOn(at position) ([]item, position, error) {
 	if !s.bus.takeTurn(s.ctx) {
 		return nil, at, s.ctx.Err()
 	}
 	defer s.bus.endTurn()
 	h := s.feed.history
-	p, err := h.page(s.ctx, s.topic, at.id)
+	p, err := h.page(s.ctx, s.topic, at.id, s.most)
 	if err != nil {
 		return nil, at, err
 	}
-	return follow(s.topic, at, p, func(e entry) (bool, error) {
+	s.most = nextPage(s.most, p)
+	return follow(s.topic, at, p, s.read, func(e entry) (bool, error) {
 		first, ok, err := h.oldest(s.ctx, s.topic)
 		return ok && first.at.id == e.at.id, err
 	})
