@@ -48,10 +48,10 @@ func resumes(t *testing.T, fronts []front, clients int, topics []string, events 
 	redistest.Together(clients, func(client int) {
 		id := first[client]
 		got := make(map[string]int)
-		breaks := 0
+		breaks, most := 0, int64(events*len(topics)*60/8) // an event is longer than 60 bytes
 		for had := 0; had < events*len(topics); breaks++ {
 			f := fronts[rand.IntN(len(fronts))]
-			s := f.connectFor(t, rand.Int64N(10_000), id, topics...)
+			s := f.connectFor(t, rand.Int64N(most), id, topics...)
 			redistest.Eventually(t, "the connection breaks, or there is all", func() bool {
 				select {
 				case <-s.ended:
