@@ -213,8 +213,13 @@ func (c *client) run() {
 		defer timer.Stop()
 		alive = timer.C
 	}
+	var patience <-chan time.Time
 	for {
-		over := c.over() // if so, this is the last of it
+		ended, rest := c.ended()
+		over := c.s.running.IsClosed() || ended && rest == nil // if so, this is the last of it
+		if ended && patience == nil {
+			patience = time.After(endPatience)
+		}
 		sent, err := c.send()
 		if err != nil || over {
 			return
@@ -229,7 +234,9 @@ func (c *client) run() {
 		case <-alive:
 			err = c.out.write([]byte(":\n\n"))
 			timer.Reset(quiet)
-		case <-c.places[0].t.sub.Done():
+		case <-rest:
+		case <-patience:
+			return
 		case <-c.s.running.Ending():
 		case <-c.ctx.Done():
 			return
@@ -240,28 +247,32 @@ func (c *client) run() {
 	}
 }
 
-// over reports whether nothing more will come: the bus or this is closed. With several
-// topics it may be seen late that one of them alone has ended.
-func (c *client) over() bool {
-	if c.s.running.IsClosed() {
-		return true
-	}
+// endPatience is how long the subscriptions of a client may take to end once one of them has:
+// if the bus is closed all do, each when it has delivered what it has.
+const endPatience = time.Second
+
+// ended reports whether a subscription has ended, and returns the Done of one that has not.
+// With several topics it may be seen late that one of them alone has ended.
+func (c *client) ended() (some bool, rest <-chan struct{}) {
 	for _, p := range c.places {
-		select {
-		case <-p.t.sub.Done():
-			c.s.forget(p.t)
-			return true
-		default:
-		}
+		subs := [2]Subscription{p.t.sub}
 		if p.from != nil {
+			subs[1] = p.from.sub
+		}
+		for _, sub := range subs {
+			if sub == nil {
+				continue
+			}
 			select {
-			case <-p.from.sub.Done():
-				return true
+			case <-sub.Done():
+				some = true
+				c.s.forget(p.t) // the next client begins anew
 			default:
+				rest = sub.Done()
 			}
 		}
 	}
-	return false
+	return some, rest
 }
 
 // send sends all that the topics have, and reports whether that was anything.

@@ -224,7 +224,9 @@ func (s *source) greeted() string {
 // has waits until as much has arrived as is wanted, and compares.
 func (s *source) has(want ...string) {
 	s.t.Helper()
-	redistest.Eventually(s.t, fmt.Sprintf("%d events have arrived", len(want)), func() bool { return s.count() >= len(want) })
+	for had := s.count(); had < len(want); had = s.count() {
+		redistest.Eventually(s.t, fmt.Sprintf("more than %d of %d events have arrived", had, len(want)), func() bool { return s.count() > had })
+	}
 	if got := s.all(); fmt.Sprint(got) != fmt.Sprint(want) {
 		s.t.Errorf("there arrived %q, want %q", short(got), short(want))
 	}
