@@ -277,16 +277,17 @@ func body(t *testing.T, res *http.Response) string {
 	return string(b)
 }
 
-// faultyBus refuses to subscribe while fail is set, and otherwise waits for gate if there is
-// one.
+// faultyBus refuses to subscribe while fail is set, and waits for gate if there is one and the
+// topic is gated, or all are.
 type faultyBus struct {
 	pubsub.Bus
-	fail atomic.Bool
-	gate chan struct{}
+	fail  atomic.Bool
+	gate  chan struct{}
+	gated string
 }
 
 func (b *faultyBus) Subscribe(ctx context.Context, topic string, h pubsub.Handler, opts *pubsub.SubscribeOptions) (pubsub.Subscription, error) {
-	if b.gate != nil {
+	if b.gate != nil && (b.gated == "" || b.gated == topic) {
 		select {
 		case <-b.gate:
 		case <-ctx.Done():

@@ -140,6 +140,31 @@ func TestSSEResumeLive(t *testing.T) {
 	f.connect(t, id, "c").has("gap:Reconnect:-1")
 }
 
+// TestSSEHandover: a client that reads from the history goes on with what is in memory as soon
+// as it is there, and what the history has given it in advance does not come twice.
+func TestSSEHandover(t *testing.T) {
+	t.Parallel()
+	for range 20 {
+		bus := memoryBus(t, kept(1000))
+		one, other := newFront(t, bus, nil), newFront(t, bus, nil)
+		s := one.connect(t, "", "a")
+		start := s.greeted()
+		say(t, bus, "a", "1")
+		stays := other.connect(t, "", "a") // which has 1 in its history only
+		stays.greeted()
+		say(t, bus, "a", count(2, 49)...)
+		stays.has(count(2, 49)...)
+		again := other.connect(t, start, "a")
+		again.has(count(1, 50)...)
+		say(t, bus, "a", "last")
+		again.has(append(count(1, 50), "last")...)
+		if got := bus.Stats().Subscriptions; got != 2 {
+			t.Errorf("there are %d subscriptions, want one for each front", got)
+		}
+		closes(t, bus)
+	}
+}
+
 // TestSSETooOld: what is not in the history any more is announced, with the number.
 func TestSSETooOld(t *testing.T) {
 	t.Parallel()

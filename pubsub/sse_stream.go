@@ -37,8 +37,6 @@ func (o *sseStream) start(retry time.Duration) error {
 	h.Set("Content-Type", "text/event-stream")
 	h.Set("Cache-Control", "no-cache, no-transform")
 	h.Set("X-Accel-Buffering", "no") // nginx would keep events back
-	// What the server allows is for answers that end.
-	_ = o.rc.SetReadDeadline(time.Time{})
 	err := o.arm()
 	if err == nil {
 		err = o.rc.Flush()

@@ -355,3 +355,24 @@ func TestSSEUnavailable(t *testing.T) {
 	say(t, bus, "a", "1")
 	s.has("1")
 }
+
+// TestSSERecovers: that a topic could not be subscribed to is nothing to those who ask later,
+// also if somebody who was told so has not left yet.
+func TestSSERecovers(t *testing.T) {
+	t.Parallel()
+	bus := &faultyBus{Bus: memoryBus(t, nil), gate: make(chan struct{}), gated: "a"}
+	bus.fail.Store(true)
+	f := newFront(t, bus, nil)
+	status := make(chan int)
+	go func() { status <- f.ask(t.Context(), t, "", "a", "b").StatusCode }() // it waits for a
+	redistest.Eventually(t, "b has failed", func() bool { return f.Stats().Clients == 1 && f.Stats().Topics == 1 })
+	bus.fail.Store(false)
+	s := f.connect(t, "", "b")
+	s.greeted()
+	say(t, bus, "b", "1")
+	s.has("1")
+	close(bus.gate)
+	if got := <-status; got != http.StatusServiceUnavailable {
+		t.Errorf("the status is %d, want 503", got)
+	}
+}
