@@ -26,4 +26,8 @@ var (
 	// event was published once or not at all. Publishing it again could do it twice, with
 	// one ID if the event has one.
 	ErrUnknownOutcome = errors.New("pubsub: unknown outcome")
+
+	// ErrTooManyClients is what an [SSE]'s ErrorHandler is told when MaxClients are
+	// connected. A retry may succeed.
+	ErrTooManyClients = errors.New("pubsub: too many clients")
 )

@@ -60,7 +60,7 @@ type Subscription interface {
 
 	// Position is where a new subscription goes on after this one, see
 	// SubscribeOptions.After: at first where this one began, then that of the latest
-	// event for which the handler was called. It is empty where the topic is not
+	// event for which the handler has returned. It is empty where the topic is not
 	// replayable.
 	Position() string
 

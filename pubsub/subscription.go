@@ -29,7 +29,7 @@ type subscription struct {
 	mu       sync.Mutex
 	queue    queue
 	at       position // of the last event in the queue, or that was read
-	told     string   // the Position of the last event that the handler was given
+	told     string   // the Position of the last event that the handler has had
 	behind   bool
 	held     bool    // behind, and where is not known yet
 	read     batches // while behind: what was delivered
@@ -66,8 +66,11 @@ func (s *subscription) attach(f *feed) {
 	}
 	s.at = f.at
 	s.held = s.opts.After != "" || s.opts.Last > 0 || !s.opts.Since.IsZero()
-	if s.held {
+	switch {
+	case s.held:
 		s.behind, s.read = true, make(batches)
+	case f.history != nil:
+		s.told = f.at.String() // now: what arrives before begin is yet to be delivered
 	}
 	f.subs = append(f.subs, s)
 }
@@ -301,9 +304,11 @@ func (s *subscription) deliver(it item) {
 		return
 	}
 	if it.event.Position != "" {
-		s.mu.Lock()
-		s.told = it.event.Position
-		s.mu.Unlock()
+		defer func() {
+			s.mu.Lock()
+			s.told = it.event.Position
+			s.mu.Unlock()
+		}()
 	}
 	s.bus.n.delivered.Add(1)
 	if err := s.handle(s.ctx, *it.event); err != nil {

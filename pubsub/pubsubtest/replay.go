@@ -57,6 +57,37 @@ var replayCases = []testCase{
 			s.broken("Position of one that begins now = %q, want %q", p, r.events[1].Position)
 		}
 	}},
+	{name: "PositionFirst", rule: "Position is where the subscription began until the handler has returned for the first time.", run: func(s *suite) {
+		for range 20 {
+			topic := newTopic()
+			var publishing sync.WaitGroup
+			publishing.Go(func() {
+				for _, text := range numbers(0, 20) {
+					if err := s.Publish(s.Context(), topic, pubsub.Event{Data: []byte(text)}); err != nil {
+						s.broken("Publish = %v", err)
+					}
+				}
+			})
+			sub, r := s.subscribeHeld(s.Bus, topic, pubsub.SubscribeOptions{})
+			start := sub.Position()
+			publishing.Wait()
+			s.publish(s.Bus, topic, "last")
+			r.called(1)
+			if p := sub.Position(); p != start {
+				s.broken("Position = %q while the handler is called, and %q before", p, start)
+			}
+			r.release()
+			_, again := s.subscribe(s.Bus, topic, pubsub.SubscribeOptions{After: start})
+			isLast := func(r *received) func() bool {
+				return func() bool { return len(r.texts) > 0 && r.texts[len(r.texts)-1] == "last" }
+			}
+			r.until("the last event", isLast(r))
+			again.until("the last event", isLast(again))
+			if got, want := fmt.Sprint(again.texts), fmt.Sprint(r.texts); got != want {
+				s.broken("after Position %s, and the subscription had %s", got, want)
+			}
+		}
+	}},
 	{name: "Last", rule: "Last begins with that many events, or as many as there are.", run: func(s *suite) {
 		topic := newTopic()
 		_, none := s.subscribe(s.Bus, topic, pubsub.SubscribeOptions{Last: 5})
