@@ -82,6 +82,9 @@ func (s *shop) postOrder(w http.ResponseWriter, r *http.Request) {
 	if err := s.boards.ordered(ctx); err != nil {
 		slog.Warn("ordered, but not counted yet", "order", order.Number, "request", requestID(ctx), "err", err)
 	}
+	if err := s.tell(ctx, sess.User(), order); err != nil {
+		slog.Warn("ordered, but not told to browsers", "order", order.Number, "request", requestID(ctx), "err", err)
+	}
 	status := http.StatusOK // it was placed before, and the answer got lost
 	if placed {
 		status = http.StatusCreated

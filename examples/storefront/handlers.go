@@ -15,6 +15,7 @@ import (
 
 	"github.com/freshet-go/freshet/cache"
 	"github.com/freshet-go/freshet/counter"
+	"github.com/freshet-go/freshet/pubsub"
 	"github.com/freshet-go/freshet/ratelimit"
 	"github.com/freshet-go/freshet/session"
 )
@@ -36,6 +37,7 @@ type shop struct {
 	sessions  *session.Manager[visit]
 	views     *views
 	boards    *boards
+	live      *live
 	pages     *cache.Cached[ProductPage]
 	summarize func(context.Context, string) (Summary, error)
 }
@@ -46,8 +48,8 @@ type Summary struct {
 	LoadedFor string
 }
 
-func newShop(db *store, c *cache.Redis, l *limits, m *session.Manager[visit], b *boards, v *views) (*shop, error) {
-	s := &shop{db: db, cache: c, limits: l, sessions: m, boards: b, views: v}
+func newShop(db *store, c *cache.Redis, l *limits, m *session.Manager[visit], b *boards, v *views, lv *live) (*shop, error) {
+	s := &shop{db: db, cache: c, limits: l, sessions: m, boards: b, views: v, live: lv}
 	var err error
 	s.pages, err = cache.NewCached(c, "product", s.loadPage, &cache.CachedOptions{TTL: 5 * time.Minute})
 	if err != nil {
@@ -81,6 +83,7 @@ func (s *shop) routes() http.Handler {
 		mux.Handle(pattern, s.limits.perClient(handler))
 	}
 	mux.Handle("GET /products/{id}", s.limits.perClient(s.views.count(http.HandlerFunc(s.getProduct))))
+	mux.Handle("GET /events", s.limits.perClient(s.live.events))
 	mux.Handle("POST /login", s.limits.perClient(s.limits.logins(http.HandlerFunc(s.postLogin))))
 	loggedIn := s.sessions.RequireLogin(0)
 	for pattern, handler := range map[string]http.HandlerFunc{
@@ -326,8 +329,10 @@ func (s *shop) getStats(w http.ResponseWriter, _ *http.Request) {
 		Sessions       session.ManagerStats  `json:"sessions"`
 		Boards         boardStats            `json:"boards"`
 		Views          counter.BufferedStats `json:"views"`
+		Events         pubsub.Stats          `json:"events"`
+		Browsers       pubsub.SSEStats       `json:"browsers"`
 		ProductQueries int64                 `json:"product_queries"`
-	}{s.cache.Stats(), s.limits.client.Stats(), s.sessions.Stats(), s.boards.stats(), s.views.total.Stats(), s.db.queries.Load()})
+	}{s.cache.Stats(), s.limits.client.Stats(), s.sessions.Stats(), s.boards.stats(), s.views.total.Stats(), s.live.bus.Stats(), s.live.events.Stats(), s.db.queries.Load()})
 }
 
 // getHealth looks at the database only: the shop works without Redis, more

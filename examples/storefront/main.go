@@ -128,7 +128,16 @@ func run(ctx context.Context, set settings) (err error) {
 		return err
 	}
 	defer seen.close(ctx)
-	shop, err := newShop(db, c, lim, sessions, boards, seen)
+	lv, err := newLive(rdb)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
+		defer cancel()
+		err = errors.Join(err, lv.close(closing))
+	}()
+	shop, err := newShop(db, c, lim, sessions, boards, seen, lv)
 	if err != nil {
 		return err
 	}
@@ -152,10 +161,12 @@ func run(ctx context.Context, set settings) (err error) {
 	slog.Info("shutting down")
 	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
 	defer cancel()
-	if err := srv.Shutdown(closing); err != nil {
-		return errors.Join(err, srv.Close())
+	// Streams end when they are told to. A server would wait for them.
+	err = lv.events.Close(closing)
+	if e := srv.Shutdown(closing); e != nil {
+		err = errors.Join(err, e, srv.Close())
 	}
-	return nil
+	return err
 }
 
 // pageURL is where to look: an address that listens everywhere is not one to

@@ -8,6 +8,7 @@ import "./account.js";
 import "./summary.js";
 import "./cart.js";
 import "./limit.js";
+import "./live.js";
 import "./reads.js";
 
 const nav = document.getElementById("nav");

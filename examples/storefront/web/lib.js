@@ -45,7 +45,8 @@ export async function api(path, options = {}) {
 // bus carries news between sections: "read" events go to the table of reads,
 // "limit" events say what the headers of an answer told about the limit, "session"
 // events what the session holds, "order" events what was ordered, which is null in
-// another tab, and "open" events which product to show.
+// another tab, "placed" events what anybody has ordered anywhere, and "open" events which
+// product to show.
 export const bus = new EventTarget();
 
 function tellLimit(response) {
@@ -57,6 +58,12 @@ function tellLimit(response) {
     retry: value("Retry-After") || 0,
   };
   if (detail.limit > 0) bus.dispatchEvent(new CustomEvent("limit", { detail }));
+}
+
+// open shows a product.
+export function open(product) {
+  document.getElementById("products").scrollIntoView();
+  bus.dispatchEvent(new CustomEvent("open", { detail: product }));
 }
 
 export function report(read) {

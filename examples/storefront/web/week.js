@@ -1,4 +1,4 @@
-import { section, el, api, bus, latest, price, number } from "./lib.js";
+import { section, el, api, bus, latest, open, price, number } from "./lib.js";
 
 section({
   id: "week",
@@ -13,6 +13,9 @@ section({
     let user = null;
 
     bus.addEventListener("order", look);
+    // Others order too. One look is enough for all that they do in two seconds.
+    let due = 0;
+    bus.addEventListener("placed", () => { due ||= setTimeout(() => { due = 0; look(); }, 2000); });
     bus.addEventListener("session", ({ detail }) => {
       if (detail.error || detail.user === user) return;
       user = detail.user;
@@ -43,11 +46,6 @@ section({
     }
   },
 });
-
-function open(product) {
-  document.getElementById("products").scrollIntoView();
-  bus.dispatchEvent(new CustomEvent("open", { detail: product }));
-}
 
 // list is a heading, a ranking, and what there is to say about it.
 function list(title, name) {
