@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -72,6 +71,7 @@ func testOrders(t *testing.T, p *program) {
 	if got := p.get(t, "/products/2500").Product.Stock; got != 90 {
 		t.Errorf("after orders that were refused %d are left of 90", got)
 	}
+	news := hear(t, p, "")
 	const id = "the-order-of-them"
 	first := v.ask(p, "POST", "/orders", ordering(id, 80*1010))
 	if first.status != http.StatusCreated || first.Warning != "" || first.Order.TotalCents != 80*1010 || len(first.Order.Lines) != 1 ||
@@ -81,6 +81,11 @@ func testOrders(t *testing.T, p *program) {
 	// It is as good as new to who has not got the answer.
 	if again := v.must(p, "POST", "/orders", ordering(id, 80*1010)); again.text != first.text {
 		t.Errorf("asked again, the order is %s, and was %s", again.text, first.text)
+	}
+	for range 2 { // as often as it was asked for: nobody knows which answers arrive
+		if e := news.next(); e.Number != first.Order.Number {
+			t.Errorf("order %d was placed, and browsers are told of %+v", first.Order.Number, e)
+		}
 	}
 	if a := v.must(p, "GET", "/session", ""); cart(a) != "" {
 		t.Errorf("after the order the cart is %s", cart(a))
@@ -106,8 +111,8 @@ func testOrders(t *testing.T, p *program) {
 
 // testOrdersAtOnce has two processes asked for the same at once.
 func testOrdersAtOnce(t *testing.T, bin string) {
-	flags := []string{"REDIS_URL=" + redistest.Private(t, redistest.Standalone).URL(), "-db=" + filepath.Join(t.TempDir(), "shop.db")}
-	ps := []*program{start(t, bin, flags...), start(t, bin, flags...)}
+	here, there := two(t, bin)
+	ps := []*program{here, there}
 	ada, grace := newVisitor(t, ps[0], desktop), newVisitor(t, ps[0], phone)
 	ada.login(ps[0], demoAccounts[0])
 	grace.login(ps[1], demoAccounts[1])

@@ -67,6 +67,7 @@ func TestProgram(t *testing.T) {
 	t.Run("session input", func(t *testing.T) { testSessionInput(t, bin) })
 	t.Run("views stay", func(t *testing.T) { testViewsStay(t, bin) })
 	t.Run("orders at once", func(t *testing.T) { testOrdersAtOnce(t, bin) })
+	t.Run("live", func(t *testing.T) { testLive(t, bin) })
 	t.Run("boards catch up", func(t *testing.T) { testBoardsCatchUp(t, bin) })
 	t.Run("shutdown", func(t *testing.T) { testShutdown(t, bin) })
 	t.Run("internal error", func(t *testing.T) { testInternalError(t, bin) })
@@ -75,6 +76,7 @@ func TestProgram(t *testing.T) {
 	t.Run("page", func(t *testing.T) { testPage(t, bin) })
 	t.Run("account page", func(t *testing.T) { testAccountPage(t, bin) })
 	t.Run("order page", func(t *testing.T) { testOrderPage(t, bin) })
+	t.Run("live page", func(t *testing.T) { testLivePage(t, bin) })
 }
 
 // program is a running storefront.
