@@ -13,6 +13,10 @@ import (
 	"github.com/freshet-go/freshet/internal/redistest"
 )
 
+// recovery is how long it may take until events arrive again, on real servers and a machine
+// that has other things to do. The exact bounds have tests in virtual time.
+const recovery = 30 * time.Second
+
 // TestMigration moves the slot of a topic to another node while it is published to.
 func TestMigration(t *testing.T) {
 	t.Parallel()
@@ -23,7 +27,7 @@ func TestMigration(t *testing.T) {
 			bus := newBus(t, s.Client(t), o)
 			l := newLoad(t, "topic", []*Redis{newBus(t, s.Client(t), o)}, []*Redis{bus}, SubscribeOptions{})
 			l.start(time.Millisecond)
-			for range runs(t) / 5 {
+			for range runs(4) {
 				l.receives(10)
 				m := s.MigrateSlot(t, bus.topicKey("topic"))
 				l.receives(1)
@@ -32,7 +36,7 @@ func TestMigration(t *testing.T) {
 				m.Finish(t)
 				begun := time.Now()
 				l.receives(10)
-				if d := time.Since(begun); d > 5*time.Second {
+				if d := time.Since(begun); d > recovery {
 					t.Errorf("it took %v to receive again", d)
 				}
 			}
@@ -50,7 +54,7 @@ func TestFailover(t *testing.T) {
 	t.Parallel()
 	redistest.Long(t)
 	redistest.EachPrivate(t, []redistest.Topology{redistest.Sentinel, redistest.Cluster}, func(t *testing.T, s *redistest.Server) {
-		for range runs(t) / 20 {
+		for range runs(20) {
 			both(t, func(t *testing.T, o Options) {
 				bus := newBus(t, s.Client(t), o)
 				l := newLoad(t, "topic", []*Redis{newBus(t, s.Client(t), o)}, []*Redis{bus}, SubscribeOptions{})
@@ -59,7 +63,7 @@ func TestFailover(t *testing.T) {
 				s.FailoverMasterOf(t, bus.topicKey("topic"))
 				begun := time.Now()
 				l.receives(10)
-				if d := time.Since(begun); d > 10*time.Second {
+				if d := time.Since(begun); d > recovery {
 					t.Errorf("it took %v to receive again", d)
 				}
 				l.settle(true)
@@ -73,7 +77,7 @@ func TestMasterKilled(t *testing.T) {
 	t.Parallel()
 	redistest.Long(t)
 	redistest.EachPrivate(t, []redistest.Topology{redistest.Sentinel, redistest.Cluster}, func(t *testing.T, s *redistest.Server) {
-		for range runs(t) / 50 {
+		for range runs(50) {
 			both(t, func(t *testing.T, o Options) {
 				hasty := o
 				hasty.Timeout = time.Second
@@ -179,7 +183,7 @@ func TestFlushed(t *testing.T) {
 		both(t, func(t *testing.T, o Options) {
 			l := newLoad(t, "topic", []*Redis{newBus(t, s.Client(t), o)}, []*Redis{newBus(t, s.Client(t), o)}, SubscribeOptions{})
 			l.start(time.Millisecond)
-			for range runs(t) {
+			for range runs(8) {
 				l.receives(5)
 				forEachMaster(t, s, "FLUSHALL")
 			}

@@ -227,13 +227,14 @@ func (l *load) balances(mayBeUnknown bool) bool {
 	return false
 }
 
-// runs is how often a fault is tried.
-func runs(t *testing.T) int {
-	t.Helper()
+// runs is how often a fault is tried in one of several settings, such as topologies: so
+// often that there are five runs in all of them together, or a hundred.
+func runs(settings int) int {
+	all := 5
 	if redistest.IsLong() {
-		return 100
+		all = 100
 	}
-	return 5
+	return (all + settings - 1) / settings
 }
 
 // receives waits until every ledger has had some more events.

@@ -65,7 +65,7 @@ func TestSSEServers(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			bus := memoryBus(t, kept(10))
-			keepAlive, comments := 100*time.Millisecond, 10
+			keepAlive, comments := 100*time.Millisecond, 5
 			if c.timeout == short {
 				keepAlive, comments = 2600*time.Millisecond, 1
 			}
@@ -78,7 +78,7 @@ func TestSSEServers(t *testing.T) {
 			redistest.Eventually(t, "there are comments", func() bool {
 				s.mu.Lock()
 				defer s.mu.Unlock()
-				return s.comments >= comments && time.Since(began) > time.Second
+				return s.comments >= comments && time.Since(began) > 600*time.Millisecond
 			})
 			say(t, bus, "a", "1", "2")
 			s.has("1", "2")

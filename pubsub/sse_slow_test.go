@@ -220,6 +220,7 @@ func TestSSEImpatient(t *testing.T) {
 // the same connection has all.
 func TestSSEStalledStream(t *testing.T) {
 	t.Parallel()
+	redistest.Long(t)
 	const events = 60
 	bus := memoryBus(t, kept(events))
 	f := newFront(t, bus, &pubsub.SSEOptions{WriteTimeout: 4 * time.Second}, func(srv *httptest.Server) { srv.EnableHTTP2 = true })
