@@ -32,7 +32,7 @@ type subscription struct {
 	told     string   // the Position of the last event that the handler has had
 	behind   bool
 	held     bool    // behind, and where is not known yet
-	read     batches // while behind: what was delivered
+	read     batches // while behind or ahead of the feed: what was delivered
 	running  bool    // the goroutine is there
 	ending   bool    // nothing more is put into the queue
 	stopped  bool    // and what is in it is dropped
@@ -188,6 +188,11 @@ func (s *subscription) offer(events []*Event, at position) {
 	}
 	for i, e := range events {
 		if s.feed.history != nil && e.Seq <= s.at.n && at.epoch == s.at.epoch {
+			if e.Seq == s.at.n && idOf(e.Position) != s.at.id && !s.at.loose {
+				s.fallBehind() // it has had another one: the numbers have gone back
+				s.wake()
+				return
+			}
 			continue
 		}
 		if s.queue.full() {
@@ -209,7 +214,7 @@ func (s *subscription) offer(events []*Event, at position) {
 		}
 		s.queue.add(e)
 		if s.feed.history != nil {
-			s.at = position{epoch: at.epoch, n: e.Seq, tag: at.tag, id: idOf(e.Position)}
+			s.at, s.read = position{epoch: at.epoch, n: e.Seq, tag: at.tag, id: idOf(e.Position)}, nil
 		}
 	}
 	s.wake()
@@ -218,7 +223,10 @@ func (s *subscription) offer(events []*Event, at position) {
 // fallBehind has the subscription go on in the history; the feed's and its own mutex are held.
 func (s *subscription) fallBehind() {
 	s.behind = true
-	if s.read = maps.Clone(s.feed.batches); s.read == nil {
+	if s.read == nil { // else it was ahead, and has not had what has arrived since
+		s.read = maps.Clone(s.feed.batches)
+	}
+	if s.read == nil {
 		s.read = make(batches)
 	}
 }
@@ -326,6 +334,7 @@ const (
 // catchUp delivers a page of the history, and rejoins the feed if that was the last. It
 // returns how long to wait if the next call achieves nothing.
 func (s *subscription) catchUp(pause time.Duration) time.Duration {
+	marks := s.feed.marksSeen()
 	s.mu.Lock()
 	at := s.at
 	s.mu.Unlock()
@@ -346,7 +355,7 @@ func (s *subscription) catchUp(pause time.Duration) time.Duration {
 	s.mu.Lock()
 	s.at = end
 	s.mu.Unlock()
-	if s.feed.rejoin(s) || end != at {
+	if s.feed.rejoin(s, marks) || end != at {
 		return 0
 	}
 	return s.rest(pause) // the feed knows of something that the history does not, or the reverse
@@ -365,8 +374,8 @@ func (s *subscription) readOn(at position) ([]item, position, error) {
 	}
 	s.most = nextPage(s.most, p)
 	return follow(s.topic, at, p, s.read, func(e entry) (bool, error) {
-		first, ok, err := h.oldest(s.ctx, s.topic)
-		return ok && first.at.id == e.at.id, err
+		first, ok, err := h.oldest(s.ctx, s.topic) // which may have been trimmed too by now
+		return !ok || compareIDs(first.at.id, e.at.id) >= 0, err
 	})
 }
 
