@@ -25,7 +25,7 @@ func TestMigration(t *testing.T) {
 		both(t, func(t *testing.T, o Options) {
 			o.Unsharded = unsharded
 			bus := newBus(t, s.Client(t), o)
-			l := newLoad(t, "topic", []*Redis{newBus(t, s.Client(t), o)}, []*Redis{bus}, SubscribeOptions{})
+			l := newLoad(t, "topic", []*Redis{asPromised(newBus(t, s.Client(t), o))}, []*Redis{bus}, SubscribeOptions{})
 			l.start(time.Millisecond)
 			for range runs(4) {
 				l.receives(10)
@@ -57,7 +57,7 @@ func TestFailover(t *testing.T) {
 		for range runs(20) {
 			both(t, func(t *testing.T, o Options) {
 				bus := newBus(t, s.Client(t), o)
-				l := newLoad(t, "topic", []*Redis{newBus(t, s.Client(t), o)}, []*Redis{bus}, SubscribeOptions{})
+				l := newLoad(t, "topic", []*Redis{asPromised(newBus(t, s.Client(t), o))}, []*Redis{bus}, SubscribeOptions{})
 				l.start(time.Millisecond)
 				l.receives(10)
 				s.FailoverMasterOf(t, bus.topicKey("topic"))
@@ -82,7 +82,7 @@ func TestMasterKilled(t *testing.T) {
 				hasty := o
 				hasty.Timeout = time.Second
 				bus := newBus(t, s.Client(t), hasty)
-				l := newLoad(t, "topic", []*Redis{newBus(t, s.Client(t), o)}, []*Redis{bus}, SubscribeOptions{})
+				l := newLoad(t, "topic", []*Redis{asPromised(newBus(t, s.Client(t), o))}, []*Redis{bus}, SubscribeOptions{})
 				l.start(time.Millisecond)
 				l.receives(10)
 				s.KillMasterOf(t, bus.topicKey("topic"))
@@ -153,7 +153,7 @@ func TestDemoted(t *testing.T) {
 			d := &switched{to: first}
 			rdb := redis.NewClient(&redis.Options{Addr: "127.0.0.1:6379", Dialer: d.dial})
 			defer rdb.Close()
-			bus := newBus(t, rdb, o)
+			bus := asPromised(newBus(t, rdb, o))
 			l := newLoad(t, "topic", []*Redis{bus}, []*Redis{bus}, SubscribeOptions{})
 			l.start(10 * time.Millisecond)
 			l.receives(10)

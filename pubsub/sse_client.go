@@ -249,7 +249,7 @@ func (c *client) run() {
 
 // endPatience is how long the subscriptions of a client may take to end once one of them has:
 // if the bus is closed all do, each when it has delivered what it has.
-const endPatience = time.Second
+const endPatience = 5 * time.Second
 
 // ended reports whether a subscription has ended, and returns the Done of one that has not.
 // With several topics it may be seen late that one of them alone has ended.

@@ -82,6 +82,10 @@ func TestSSEStalled(t *testing.T) {
 	}
 }
 
+// brief is a WriteTimeout that is over soon, but not before a busy machine has sent the
+// beginning of an answer.
+const brief = 2 * time.Second
+
 // TestSSECut: a client that reads nothing is cut off when it has had its time.
 func TestSSECut(t *testing.T) {
 	t.Parallel()
@@ -90,8 +94,9 @@ func TestSSECut(t *testing.T) {
 		"HTTP2": func(srv *httptest.Server) { srv.EnableHTTP2 = true },
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			bus := memoryBus(t, nil)
-			f := newFront(t, bus, &pubsub.SSEOptions{WriteTimeout: 200 * time.Millisecond}, edit)
+			f := newFront(t, bus, &pubsub.SSEOptions{WriteTimeout: brief}, edit)
 			if name == "HTTP2" {
 				f.ask(t.Context(), t, "", "a")
 			} else {
@@ -189,7 +194,7 @@ func TestSSECloseStalled(t *testing.T) {
 	}
 	t.Run("short", func(t *testing.T) { // it is cut off while Close waits
 		bus := memoryBus(t, kept(1000))
-		f := newFront(t, bus, &pubsub.SSEOptions{WriteTimeout: 100 * time.Millisecond}, tight)
+		f := newFront(t, bus, &pubsub.SSEOptions{WriteTimeout: brief}, tight)
 		f.stall(t, "a")
 		for range 1000 {
 			say(t, bus, "a", strings.Repeat(".", 1000))

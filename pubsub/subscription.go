@@ -291,8 +291,9 @@ func (s *subscription) finish() {
 	unbind()
 	s.cancel()
 	s.feed.remove(s)
-	close(s.done)
 	s.bus.left(s)
+	close(s.done)
+	s.bus.running.Done()
 }
 
 // deliver calls the handler, or OnGap.
