@@ -12,5 +12,5 @@ var promised = answerTime
 
 func TestMain(m *testing.M) {
 	answerTime = time.Minute
-	redistest.Main(m)
+	redistest.Main(m, publisherRole, subscriberRole)
 }
