@@ -51,8 +51,22 @@ func TestWithdrawn(t *testing.T) {
 				defer led.mu.Unlock()
 				return led.received == 3 && led.missed == 1
 			})
-			if fmt.Sprint(led.gaps) != fmt.Sprint([]Gap{{"topic", Sequence, 1}}) {
+			want := fmt.Sprint([]Gap{{"topic", Sequence, 1}})
+			if fmt.Sprint(led.gaps) != want {
 				t.Errorf("%s", led.summary())
+			}
+			if o.HistoryLen == 0 {
+				return
+			}
+			later := &ledger{last: map[string]int{}}
+			subscribes(t, publisher, "topic", later.handle, &SubscribeOptions{Last: 3, OnGap: later.gap})
+			redistest.Eventually(t, "the history is read", func() bool {
+				later.mu.Lock()
+				defer later.mu.Unlock()
+				return later.received == 3
+			})
+			if fmt.Sprint(later.gaps) != want {
+				t.Errorf("from the history: %s", later.summary())
 			}
 		})
 	})
