@@ -54,7 +54,7 @@ func TestFailover(t *testing.T) {
 	t.Parallel()
 	redistest.Long(t)
 	redistest.EachPrivate(t, []redistest.Topology{redistest.Sentinel, redistest.Cluster}, func(t *testing.T, s *redistest.Server) {
-		for range runs(20) {
+		for range runs(25) {
 			both(t, func(t *testing.T, o Options) {
 				bus := newBus(t, s.Client(t), o)
 				l := newLoad(t, "topic", []*Redis{asPromised(newBus(t, s.Client(t), o))}, []*Redis{bus}, SubscribeOptions{})
