@@ -200,3 +200,28 @@ func TestTrimmedMeanwhile(t *testing.T) {
 	}
 	l.has(t, "Trimmed:3 7 8 9")
 }
+
+// TestFailedWhileBehind has a frame that tells of failed events arrive while a subscription
+// reads of them in the history: it is told once.
+func TestFailedWhileBehind(t *testing.T) {
+	t.Parallel()
+	h := &written{entries: chain("1 2 3 6<3")}
+	three := h.entries[2].at
+	r, f, sub, l := subscribesTo(t, h, three, "e.1.1-0")
+	h.reading = func() {
+		fr, err := parseFrame(frameOf("1 e 3 p:3 6 1 p:6 6-0\n", Event{}))
+		if err != nil {
+			t.Error(err)
+		}
+		f.arrived("t", &fr, r)
+	}
+	if err := sub.begin(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	const all = "2 3 Sequence:2 6"
+	l.has(t, all)
+	if err := sub.Close(t.Context()); err != nil {
+		t.Errorf("Close = %v", err)
+	}
+	l.has(t, all)
+}

@@ -176,6 +176,34 @@ func TestDemoted(t *testing.T) {
 	})
 }
 
+// TestCourse has a server take another course while the subscriber's connection is down, as
+// after a failover: nothing tells then whether numbers have gone back and grown again.
+func TestCourse(t *testing.T) {
+	t.Parallel()
+	redistest.EachPrivate(t, []redistest.Topology{redistest.Standalone}, func(t *testing.T, s *redistest.Server) {
+		for _, changes := range []bool{false, true} {
+			o := Options{Prefix: redistest.Prefix(t)}
+			proxy := s.Proxy(t)
+			l := newLoad(t, "topic", []*Redis{newBus(t, proxy.Client(t), o)}, []*Redis{newBus(t, s.Client(t), o)}, SubscribeOptions{})
+			l.publish(0)
+			redistest.Eventually(t, "the first event is there", func() bool { return l.balances(false) })
+			proxy.Refuse(true)
+			if changes { // a replica of nobody, and a master again
+				s.Do(t, "REPLICAOF", "127.0.0.1", "1")
+				s.Do(t, "REPLICAOF", "NO", "ONE")
+			}
+			for range 5 {
+				l.publish(0)
+			}
+			proxy.Refuse(false)
+			l.settle(changes)
+			if led := l.ledgers[0]; len(led.gaps) != 1 || led.unknown != changes {
+				t.Errorf("%s, want one gap, of unknown size: %v", led.summary(), changes)
+			}
+		}
+	})
+}
+
 // TestFlushed flushes everything.
 func TestFlushed(t *testing.T) {
 	t.Parallel()
