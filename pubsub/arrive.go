@@ -109,10 +109,14 @@ func (fr *frame) brokenBy(at position) GapReason {
 
 // fallBehind has all subscriptions read from the history what the feed does not know;
 // f.mu is held.
-func (f *feed) fallBehind() {
+func (f *feed) fallBehind() { f.recheck(nil) }
+
+// recheck does so with those who are not at a place, which may be where the topic was and
+// not where it is; f.mu is held. Nil: with all.
+func (f *feed) recheck(at *position) {
 	for _, s := range f.subs {
 		s.mu.Lock()
-		if !s.behind && !s.ending {
+		if !s.behind && !s.ending && (at == nil || s.at.epoch != at.epoch || s.at.n != at.n) {
 			s.fallBehind()
 			s.wake()
 		}
@@ -129,6 +133,9 @@ func (f *feed) marked(at position, course string, tickets []*ticket) {
 	was := f.at
 	switch {
 	case was.epoch == "" || was.epoch == at.epoch && was.n == at.n && was.tag == at.tag:
+		if f.history != nil {
+			f.recheck(&at)
+		}
 	case f.history != nil:
 		f.at = at
 		f.fallBehind()
@@ -145,6 +152,7 @@ func (f *feed) marked(at position, course string, tickets []*ticket) {
 		f.missed(g)
 	}
 	f.at, f.course, f.up = at, course, true
+	f.marks++
 	for _, t := range tickets {
 		t.sub.attach(f)
 		t.done <- nil

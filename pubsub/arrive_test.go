@@ -2,7 +2,6 @@ package pubsub
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -125,100 +124,5 @@ func TestRolledBack(t *testing.T) {
 				}
 			})
 		}
-	})
-}
-
-// TestWithdrawn leaves while an event waits for its turn: it is not published, and announced.
-func TestWithdrawn(t *testing.T) {
-	t.Parallel()
-	redistest.EachOf(t, []redistest.Topology{redistest.Miniredis, redistest.Standalone}, func(t *testing.T, s *redistest.Server) {
-		both(t, func(t *testing.T, o Options) {
-			proxy := s.Proxy(t)
-			publisher := newBus(t, proxy.Client(t), o)
-			led := &ledger{last: map[string]int{}}
-			subscribes(t, newBus(t, s.Client(t), o), "topic", led.handle, &SubscribeOptions{OnGap: led.gap})
-			publishes(t, publisher, "topic", 1) // with all connections made
-			proxy.Blackhole(true)
-			first := make(chan error, 1)
-			go func() { first <- publisher.Publish(t.Context(), "topic", Event{}) }()
-			out := publisher.outboxes[0]
-			redistest.Eventually(t, "a batch is under way", func() bool {
-				out.mu.Lock()
-				defer out.mu.Unlock()
-				return out.sending && len(out.queue) == 0
-			})
-			ctx, cancel := context.WithCancel(t.Context())
-			second := make(chan error, 1)
-			go func() { second <- publisher.Publish(ctx, "topic", Event{}) }()
-			redistest.Eventually(t, "an event waits", func() bool {
-				out.mu.Lock()
-				defer out.mu.Unlock()
-				return len(out.queue) == 1
-			})
-			cancel()
-			if err := <-second; !errors.Is(err, context.Canceled) || errors.Is(err, ErrUnknownOutcome) {
-				t.Errorf("Publish = %v, want the context's error alone", err)
-			}
-			proxy.Blackhole(false)
-			if err := <-first; err != nil {
-				t.Errorf("Publish = %v", err)
-			}
-			publishes(t, publisher, "topic", 1)
-			redistest.Eventually(t, "the account is right", func() bool {
-				led.mu.Lock()
-				defer led.mu.Unlock()
-				return led.received == 3 && led.missed == 1
-			})
-			if fmt.Sprint(led.gaps) != fmt.Sprint([]Gap{{"topic", Sequence, 1}}) {
-				t.Errorf("%s", led.summary())
-			}
-		})
-	})
-}
-
-// TestUnknownAccounts has a batch whose outcome is not known say that others have failed: the
-// next one must say it only if that was not done.
-func TestUnknownAccounts(t *testing.T) {
-	t.Parallel()
-	redistest.EachOf(t, []redistest.Topology{redistest.Miniredis, redistest.Standalone}, func(t *testing.T, s *redistest.Server) {
-		both(t, func(t *testing.T, o Options) {
-			source := publishSource
-			if o.HistoryLen > 0 {
-				source = appendSource
-			}
-			proxy := s.Proxy(t)
-			hasty := o
-			hasty.Timeout = 300 * time.Millisecond
-			publisher := newBus(t, proxy.Client(t), hasty)
-			led := &ledger{last: map[string]int{}}
-			subscribes(t, newBus(t, s.Client(t), o), "topic", led.handle, &SubscribeOptions{OnGap: led.gap})
-			until := func(what string, publish func() bool) {
-				t.Helper()
-				redistest.Eventually(t, what, publish)
-			}
-			attempted := 0
-			publish := func() error {
-				attempted++
-				return publisher.Publish(t.Context(), "topic", Event{Data: fmt.Append(nil, "p ", attempted)})
-			}
-			until("Publish succeeds", func() bool { return publish() == nil })
-			out := publisher.outboxes[0]
-			out.mu.Lock()
-			out.outgoing("topic").failed += 2
-			out.mu.Unlock()
-			attempted += 2
-			proxy.DropRepliesTo(redistest.Script(source), 1<<20)
-			until("an outcome is unknown", func() bool { return errors.Is(publish(), ErrUnknownOutcome) })
-			proxy.DropRepliesTo(nil, 0)
-			until("Publish succeeds again", func() bool { return publish() == nil })
-			redistest.Eventually(t, "all is accounted for", func() bool {
-				led.mu.Lock()
-				defer led.mu.Unlock()
-				return led.received+led.missed >= int64(attempted)
-			})
-			if led.received+led.missed != int64(attempted) || led.missed < 2 || led.unknown {
-				t.Errorf("attempted %d, %s", attempted, led.summary())
-			}
-		})
 	})
 }

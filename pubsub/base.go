@@ -37,7 +37,8 @@ func newBase(o *settings) *base {
 	}
 }
 
-// enter takes on a subscription that has a feed, after running.Enter; left takes it off.
+// enter takes on a subscription that has a feed, after running.Enter; left takes it off,
+// before running.Done.
 func (b *base) enter(s *subscription) {
 	b.mu.Lock()
 	b.subs[s] = struct{}{}
@@ -53,7 +54,6 @@ func (b *base) left(s *subscription) {
 	delete(b.subs, s)
 	b.mu.Unlock()
 	b.n.subscriptions.Add(-1)
-	b.running.Done()
 }
 
 // each calls f for every subscription.

@@ -33,7 +33,7 @@ func TestMemoryBus(t *testing.T) {
 // closes closes a bus and fails the test if that does not end.
 func closes(t *testing.T, b interface{ Close(context.Context) error }) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	if err := b.Close(ctx); err != nil {
 		t.Errorf("Close = %v", err)

@@ -38,7 +38,9 @@
 // Missed is exact, unless the server was restarted or failed over, or the slot of the topic
 // has moved to another node of a cluster: a live subscription cannot know then whether numbers
 // were lost and used again, and Missed is -1. So it is for a pattern after any reconnect, and
-// where messages are lost between the nodes of a cluster, which Unsharded may do.
+// where messages are lost between the nodes of a cluster, which Unsharded may do. And a bus
+// keeps account of 64 batches of a topic whose outcome it does not know: if there are more
+// before one succeeds, the topic begins anew with that, which is a Reset.
 //
 // Subscribe returns when the server has confirmed: not only the subscription, but a mark sent
 // through the same channel. A connection that is half open, or that leads to a node that is
@@ -76,6 +78,7 @@
 //	an event     nothing, however many subscriptions there are in the process
 //	silence      a PING a second; a mark every two seconds for each partition of a cluster
 //	connections  1, on a cluster at most 16, for all subscriptions together
+//	a browser    a goroutine, its request's, and what net/http has for it
 //
 // An event has at most 48 bytes of overhead, and a batch about 80.
 //
@@ -84,6 +87,31 @@
 // Topics are spread over 16 partitions, each a hash slot. The 16 is part of what processes
 // must agree on, and cannot be changed. Sharded Pub/Sub has no patterns: there a subscription
 // to a pattern receives every event of the bus, and its process drops what does not match.
+//
+// # Browsers
+//
+// [SSE] is an [http.Handler] that hands events on as server-sent events, for EventSource:
+//
+//	events, err := pubsub.NewSSE(bus, func(r *http.Request) ([]string, error) {
+//		user, err := userOf(r) // who may see what is decided here
+//		return []string{"orders." + user}, err
+//	}, nil)
+//	…
+//	mux.Handle("GET /events", events)
+//
+// All clients of a topic share one subscription, and each event is encoded once. A client is
+// the goroutine of its request and nothing else, and one that does not read holds up nobody:
+// it is cut off after [SSEOptions].WriteTimeout. With every event goes an id by which a browser
+// that was cut off goes on where it was, at whatever instance it comes to: where topics are
+// replayable it has every event once that is still in the history, and else what that instance
+// has in memory. What it does not get is an event named gap, which a page answers by loading
+// what it shows:
+//
+//	const source = new EventSource("/events");
+//	source.addEventListener("order.placed", (e) => show(JSON.parse(e.data)));
+//	source.addEventListener("gap", () => reload());
+//
+// When a server shuts down, Close of the SSE comes first, then that of the bus.
 //
 // # Keys and channels
 //

@@ -30,7 +30,7 @@ func TestCut(t *testing.T) {
 			subscriber := newBus(t, proxy.Client(t), o)
 			l := newLoad(t, "topic", []*Redis{subscriber, subscriber}, []*Redis{newBus(t, s.Client(t), o), newBus(t, s.Client(t), o)}, SubscribeOptions{})
 			l.start(time.Millisecond)
-			for range 5 {
+			for range runs(10) {
 				l.receives(5)
 				proxy.Cut()
 			}
@@ -53,7 +53,7 @@ func TestKilled(t *testing.T) {
 			subscriber := newBus(t, s.Client(t), o)
 			l := newLoad(t, "topic", []*Redis{subscriber}, []*Redis{newBus(t, s.Client(t), o)}, SubscribeOptions{})
 			l.start(time.Millisecond)
-			for range 5 * runs(t) {
+			for range 5 * runs(8) {
 				forEachMaster(t, s, "CLIENT", "KILL", "TYPE", "pubsub")
 				time.Sleep(50 * time.Millisecond) // the schedule of the test
 			}
@@ -90,7 +90,7 @@ func TestLostReplies(t *testing.T) {
 			proxy := s.Proxy(t)
 			publisher := newBus(t, proxy.Client(t), o)
 			l := newLoad(t, "topic", []*Redis{newBus(t, s.Client(t), o)}, []*Redis{publisher, publisher}, SubscribeOptions{})
-			for range 2 * runs(t) {
+			for range 2 * runs(10) {
 				proxy.DropRepliesTo(redistest.Script(source), 2)
 				if !l.publish(0) {
 					t.Error("Publish has failed, though its time was not up")
@@ -111,24 +111,21 @@ func TestPublisherOutage(t *testing.T) {
 		both(t, func(t *testing.T, o Options) {
 			proxy := s.Proxy(t)
 			patient, hasty := o, o
-			hasty.Timeout = 100 * time.Millisecond
+			hasty.Timeout = 200 * time.Millisecond
 			publisher := newBus(t, proxy.Client(t), hasty)
 			l := newLoad(t, "topic", []*Redis{newBus(t, s.Client(t), patient)}, []*Redis{publisher, newBus(t, s.Client(t), patient)}, SubscribeOptions{})
 			l.start(5 * time.Millisecond)
-			for range 2 {
+			for range runs(6) {
 				l.receives(5)
 				proxy.Refuse(true)
-				time.Sleep(200 * time.Millisecond) // the outage
+				l.fails(3)
 				proxy.Refuse(false)
 				l.receives(5)
 				proxy.Blackhole(true)
-				time.Sleep(250 * time.Millisecond)
+				l.fails(1)
 				proxy.Blackhole(false)
 			}
 			l.settle(false)
-			if l.failures+l.unknowns == 0 {
-				t.Error("the outage was none")
-			}
 			if led := l.ledgers[0]; led.missed > 0 && !led.has(Sequence) {
 				t.Errorf("wrong reason: %s", led.summary())
 			}
@@ -140,14 +137,14 @@ func TestPublisherOutage(t *testing.T) {
 // seconds are exact.
 func TestHalfOpen(t *testing.T) {
 	t.Parallel()
-	for run := range runs(t) {
+	for run := range runs(2) {
 		both(t, func(t *testing.T, o Options) {
 			redistest.Bubble(t, func(t *testing.T, s *redistest.Server) {
 				proxy := s.Proxy(t)
-				subscriber := newBus(t, proxy.Client(t), o)
+				subscriber := asPromised(newBus(t, proxy.Client(t), o))
 				l := newLoad(t, "topic", []*Redis{subscriber}, []*Redis{newBus(t, s.Client(t), o)}, SubscribeOptions{})
 				l.start(10 * time.Millisecond)
-				time.Sleep(time.Duration(run) * 370 * time.Millisecond)
+				time.Sleep(time.Duration(run%10) * 370 * time.Millisecond)
 				proxy.Blackhole(true)
 				begun := time.Now()
 				for subscriber.Stats().Reconnects == 0 {
@@ -173,7 +170,7 @@ func TestHalfOpen(t *testing.T) {
 func TestRestart(t *testing.T) {
 	t.Parallel()
 	redistest.EachPrivate(t, []redistest.Topology{redistest.Miniredis, redistest.Standalone}, func(t *testing.T, s *redistest.Server) {
-		for run := range 2 {
+		for run := range runs(4) {
 			both(t, func(t *testing.T, o Options) {
 				hasty := o
 				hasty.Timeout = 300 * time.Millisecond
@@ -181,7 +178,7 @@ func TestRestart(t *testing.T) {
 				l.start(time.Millisecond)
 				l.receives(10)
 				s.Kill(t)
-				time.Sleep(time.Duration(50+100*run) * time.Millisecond)
+				time.Sleep(time.Duration(50+100*(run%2)) * time.Millisecond)
 				s.Restart(t)
 				l.receives(10)
 				l.settle(true)
@@ -209,11 +206,13 @@ func TestRestartPersistent(t *testing.T) {
 			hasty.Timeout = 300 * time.Millisecond
 			l := newLoad(t, "topic", []*Redis{newBus(t, s.Client(t), o)}, []*Redis{newBus(t, s.Client(t), hasty)}, SubscribeOptions{})
 			l.start(time.Millisecond)
-			l.receives(10)
-			s.Kill(t)
-			time.Sleep(100 * time.Millisecond)
-			s.Restart(t)
-			l.receives(10)
+			for range runs(5) {
+				l.receives(10)
+				s.Kill(t)
+				time.Sleep(100 * time.Millisecond)
+				s.Restart(t)
+				l.receives(10)
+			}
 			l.settle(o.HistoryLen == 0) // a live subscription cannot know that nothing was lost
 			if l.ledgers[0].has(Reset) {
 				t.Errorf("a Reset: %s", l.ledgers[0].summary())

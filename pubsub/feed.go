@@ -20,6 +20,7 @@ type feed struct {
 	// What the rest is about is in arrive.go; Memory has no use for it.
 	up      bool                // it has what arrives
 	course  string              // of the latest mark
+	marks   uint64              // so many there were
 	batches batches             // that have arrived
 	topics  map[string]position // of a pattern
 	refs    int                 // of a pattern; guarded by Redis.patternsMu
@@ -37,18 +38,26 @@ func (f *feed) remove(s *subscription) {
 	}
 }
 
-// rejoin lets a subscription that is behind have the events that arrive from now on, if
-// it has had all that have arrived so far.
-func (f *feed) rejoin(s *subscription) bool {
+// rejoin lets a subscription that is behind have the events that arrive from now on, if it
+// has had all that have arrived so far, and has read that after the latest of so many marks.
+// It may be ahead: then what it has had is yet to arrive.
+func (f *feed) rejoin(s *subscription, marks uint64) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.at.epoch != f.at.epoch || s.at.n < f.at.n {
+	if s.at.epoch != f.at.epoch || s.at.n < f.at.n || marks != f.marks {
 		return false
 	}
-	s.behind, s.read = false, nil
+	s.behind = false
 	return true
+}
+
+// marksSeen is how many marks there were.
+func (f *feed) marksSeen() uint64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.marks
 }
 
 // offer hands events to all; f.mu is held.

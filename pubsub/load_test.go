@@ -36,6 +36,12 @@ func newBus(t testing.TB, rdb redis.UniversalClient, opts Options) *Redis {
 	return r
 }
 
+// asPromised has a bus be as impatient as outside of tests.
+func asPromised(r *Redis) *Redis {
+	r.answer = promised
+	return r
+}
+
 // ledger is the account of one subscription: every event of the load is numbered by its
 // publisher, and is either received or announced.
 type ledger struct {
@@ -227,13 +233,14 @@ func (l *load) balances(mayBeUnknown bool) bool {
 	return false
 }
 
-// runs is how often a fault is tried.
-func runs(t *testing.T) int {
-	t.Helper()
+// runs is how often a fault is tried in one of several settings, such as topologies: so
+// often that there are five runs in all of them together, or a hundred.
+func runs(settings int) int {
+	all := 5
 	if redistest.IsLong() {
-		return 100
+		all = 100
 	}
-	return 5
+	return (all + settings - 1) / settings
 }
 
 // receives waits until every ledger has had some more events.
@@ -249,6 +256,18 @@ func (l *load) receives(n int64) {
 			return led.received >= have+n
 		})
 	}
+}
+
+// fails waits until Publish has failed some more times.
+func (l *load) fails(n int64) {
+	l.t.Helper()
+	failed := func() int64 {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		return l.failures + l.unknowns
+	}
+	before := failed()
+	redistest.Eventually(l.t, "Publish has failed", func() bool { return failed() >= before+n })
 }
 
 func contains(s, part string) bool { return strings.Contains(s, part) }

@@ -2,8 +2,15 @@ package pubsub
 
 import (
 	"testing"
+	"time"
 
 	"github.com/freshet-go/freshet/internal/redistest"
 )
 
-func TestMain(m *testing.M) { redistest.Main(m) }
+// promised is what a connection may take to an answer, outside of tests.
+var promised = answerTime
+
+func TestMain(m *testing.M) {
+	answerTime = time.Minute
+	redistest.Main(m, publisherRole, subscriberRole)
+}

@@ -63,7 +63,7 @@ const (
 	maxUnknown = 64
 	// keepOutgoing is how long a topic is known that nothing is owed to, and how long one
 	// is known at all: no longer than by the server.
-	keepOutgoing, keepOwed = 10 * time.Minute, topicTTL
+	keepOutgoing, keepOwed = 10 * time.Minute, topicTTL - time.Minute
 )
 
 // resendPause lies between the attempts at a batch.

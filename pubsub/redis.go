@@ -29,6 +29,7 @@ type Redis struct {
 	cluster *redis.ClusterClient // or nil
 	x       *exec.Client
 	sharded bool
+	answer  time.Duration // that a connection may take to one
 
 	outboxes  []*outbox   // one per partition
 	listeners []*listener // one per partition, or one
@@ -58,7 +59,7 @@ func New(rdb redis.UniversalClient, opts *Options) (*Redis, error) {
 	if err != nil {
 		return nil, fmt.Errorf("pubsub: %w", err)
 	}
-	r := &Redis{base: newBase(o), rdb: rdb, x: x, patterns: make(map[string]*feed)}
+	r := &Redis{base: newBase(o), rdb: rdb, x: x, answer: answerTime, patterns: make(map[string]*feed)}
 	parts := 1
 	if cluster, ok := rdb.(*redis.ClusterClient); ok {
 		r.cluster, r.sharded, parts = cluster, !o.Unsharded, partitions

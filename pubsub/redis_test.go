@@ -111,18 +111,6 @@ func TestSubscribeRace(t *testing.T) {
 		if redistest.IsLong() {
 			rounds = 300
 		}
-		stop := make(chan struct{})
-		var cutter sync.WaitGroup
-		cutter.Go(func() {
-			for {
-				select {
-				case <-stop:
-					return
-				case <-time.After(30 * time.Millisecond):
-					proxy.Cut()
-				}
-			}
-		})
 		redistest.Together(4, func(i int) {
 			for n := range rounds {
 				topic := fmt.Sprint(n % 2)
@@ -147,6 +135,9 @@ func TestSubscribeRace(t *testing.T) {
 					}
 					return err == nil
 				})
+				if (n+i)%4 == 0 { // which finds the others anywhere
+					proxy.Cut()
+				}
 				key := fmt.Sprint(i, n)
 				if err := publisher.Publish(t.Context(), topic, Event{Key: key}); err != nil {
 					t.Errorf("Publish = %v", err)
@@ -171,8 +162,6 @@ func TestSubscribeRace(t *testing.T) {
 				}
 			}
 		})
-		close(stop)
-		cutter.Wait()
 	})
 }
 
@@ -218,7 +207,7 @@ func TestUnavailable(t *testing.T) {
 		if err := bus.Publish(t.Context(), "topic", Event{}); !errors.Is(err, ErrUnavailable) && !errors.Is(err, ErrUnknownOutcome) {
 			t.Errorf("Publish = %v, want ErrUnavailable", err)
 		}
-		if d := time.Since(begun); d > 2*time.Second {
+		if d := time.Since(begun); d > 10*time.Second {
 			t.Errorf("they took %v", d)
 		}
 		if n := told.Load(); n > 2 {

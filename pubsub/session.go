@@ -3,9 +3,6 @@ package pubsub
 import (
 	"context"
 	"errors"
-	"fmt"
-	"strconv"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -47,10 +44,9 @@ const (
 	// tick is how often the time is looked at.
 	tick = 250 * time.Millisecond
 	// silence is when a connection is asked whether it is still there, and pathSilence
-	// when a partition is; answerTime is what the answer may take. Together with a tick
+	// when a partition is; Redis.answer is what the answer may take. Together with a tick
 	// they are less than five seconds.
 	silence, pathSilence = time.Second, 2 * time.Second
-	answerTime           = 2 * time.Second
 	// remark is when the place of a quiet topic is found out again, so that Redis does
 	// not forget a topic that somebody subscribes to.
 	remark = topicTTL / 6
@@ -58,6 +54,10 @@ const (
 	// of a partition are asked for when it is silent.
 	markBatch, probes = 64, 16
 )
+
+// answerTime is the Redis.answer of a new bus. Tests that are about something else change it:
+// where a machine stands still for so long, events are announced and not delivered.
+var answerTime = 2 * time.Second
 
 var (
 	errSilent       = errors.New("pubsub: the connection is half open")
@@ -85,7 +85,7 @@ func newSession(l *listener) *session {
 func (s *session) serve() error {
 	s.ps = s.l.r.rdb.Subscribe(context.Background())
 	defer s.ps.Close()
-	ctx, cancel := context.WithTimeout(context.Background(), answerTime)
+	ctx, cancel := context.WithTimeout(context.Background(), s.l.r.answer)
 	defer cancel()
 	control := channelName{name: s.l.r.markChannel(s.l.part)}
 	s.expect(control, nil, true)
@@ -212,7 +212,7 @@ func (s *session) check(now time.Time) error {
 	switch {
 	case !s.pinged.IsZero() && heard.After(s.pinged):
 		s.pinged = time.Time{}
-	case !s.pinged.IsZero() && now.Sub(s.pinged) > answerTime:
+	case !s.pinged.IsZero() && now.Sub(s.pinged) > s.l.r.answer:
 		return errSilent
 	case s.pinged.IsZero() && now.Sub(heard) > silence:
 		s.pinged = now
@@ -222,12 +222,12 @@ func (s *session) check(now time.Time) error {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if len(s.expected) > 0 && now.Sub(s.since) > answerTime {
+	if len(s.expected) > 0 && now.Sub(s.since) > l.r.answer {
 		return errUnconfirmed
 	}
 	asked := make(map[int]bool)
 	for _, m := range s.marks {
-		if !m.sent.IsZero() && now.Sub(m.sent) > answerTime {
+		if !m.sent.IsZero() && now.Sub(m.sent) > l.r.answer {
 			return errNoMarks
 		}
 		asked[m.part] = true
@@ -244,123 +244,4 @@ func (s *session) fail(err error) {
 	case s.failed <- err:
 	default:
 	}
-}
-
-// read receives until the connection is closed or fails.
-func (s *session) read() {
-	for {
-		// No timeout: one in the middle of a message would tear it apart.
-		m, err := s.ps.ReceiveTimeout(gone, 0)
-		if err != nil {
-			s.fail(err)
-			return
-		}
-		s.heard.Store(int64(time.Since(s.begun)))
-		switch m := m.(type) {
-		case *redis.Message:
-			s.message(m)
-		case *redis.Subscription:
-			s.confirm(m)
-		}
-	}
-}
-
-// confirm takes the confirmation of a subscription or of its end.
-func (s *session) confirm(m *redis.Subscription) {
-	kind := strings.TrimPrefix(m.Kind, "s")
-	if m.Kind == "subscribe" {
-		kind = m.Kind
-	}
-	name := channelName{pattern: kind[0] == 'p', name: m.Channel}
-	subscribed := strings.HasSuffix(kind, "subscribe") && !strings.HasSuffix(kind, "unsubscribe")
-	l := s.l
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	s.since = time.Now()
-	waiting := s.expected[name]
-	if len(waiting) == 0 || waiting[0].subscribe != subscribed {
-		s.fail(fmt.Errorf("%w: %s", errUnsubscribed, m.Kind))
-		return
-	}
-	if len(waiting) == 1 {
-		delete(s.expected, name)
-	} else {
-		s.expected[name] = waiting[1:]
-	}
-	c := waiting[0].channel
-	if c == nil || c.refs == 0 {
-		return
-	}
-	c.confirmed = true
-	if c.topic == "" && c.lived {
-		l.r.patternsInterrupted(c.feed)
-	}
-	l.serve(c)
-	l.rouse()
-}
-
-// message takes a message.
-func (s *session) message(m *redis.Message) {
-	l, r := s.l, s.l.r
-	if m.Pattern != "" {
-		topic, ok := r.topicOf(m.Channel)
-		l.mu.Lock()
-		c := l.channels[channelName{true, m.Pattern}]
-		if ok {
-			s.parts[r.partition(topic)] = time.Now()
-		}
-		l.mu.Unlock()
-		if ok && c != nil && match(c.feed.name, topic) {
-			r.arrived(c.feed, topic, m.Payload)
-		}
-		return
-	}
-	l.mu.Lock()
-	c := l.channels[channelName{name: m.Channel}]
-	if c == nil {
-		l.mu.Unlock()
-		if m.Channel == r.markChannel(l.part) {
-			s.marked(m.Payload)
-		}
-		return
-	}
-	now := time.Now()
-	topic, payload, ok := c.topic, m.Payload, true
-	if topic == "" {
-		topic, payload, ok = cutTopic(m.Payload)
-	} else {
-		c.heard = now
-	}
-	if ok {
-		s.parts[r.partition(topic)] = now
-	}
-	l.mu.Unlock()
-	switch {
-	case !ok:
-		r.malformed()
-	case c.feed != nil:
-		r.arrived(c.feed, topic, payload)
-	default:
-		r.patternsMu.Lock()
-		var feeds []*feed
-		for _, f := range r.patterns {
-			if match(f.name, topic) {
-				feeds = append(feeds, f)
-			}
-		}
-		r.patternsMu.Unlock()
-		for _, f := range feeds {
-			r.arrived(f, topic, payload)
-		}
-	}
-}
-
-// cutTopic takes apart what arrives on the channel of all topics.
-func cutTopic(s string) (topic, frame string, ok bool) {
-	length, rest, ok := strings.Cut(s, " ")
-	n, err := strconv.ParseUint(length, 10, 31)
-	if !ok || err != nil || n == 0 || n > uint64(len(rest)) {
-		return "", "", false
-	}
-	return rest[:n], rest[n:], true
 }

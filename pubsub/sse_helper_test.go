@@ -282,6 +282,7 @@ func body(t *testing.T, res *http.Response) string {
 type faultyBus struct {
 	pubsub.Bus
 	fail  atomic.Bool
+	fails atomic.Int64 // how often it has
 	gate  chan struct{}
 	gated string
 }
@@ -295,6 +296,7 @@ func (b *faultyBus) Subscribe(ctx context.Context, topic string, h pubsub.Handle
 		}
 	}
 	if b.fail.Load() {
+		defer b.fails.Add(1)
 		return nil, fmt.Errorf("%w: a test", pubsub.ErrUnavailable)
 	}
 	return b.Bus.Subscribe(ctx, topic, h, opts)

@@ -6,6 +6,7 @@ import (
 	"net/http/httptest"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -41,33 +42,37 @@ func wrap(with func(http.ResponseWriter) http.ResponseWriter) func(*httptest.Ser
 // are, and through wrappers. Long after the timeouts the clients are still there.
 func TestSSEServers(t *testing.T) {
 	t.Parallel()
-	impatient := func(srv *httptest.Server) {
-		srv.Config.ReadTimeout, srv.Config.WriteTimeout = 200*time.Millisecond, 200*time.Millisecond
-	}
-	const short = 2 * time.Second
+	// Long enough for whatever a busy machine does before the stream begins.
+	const limit = 3 * time.Second
+	impatient := func(srv *httptest.Server) { srv.Config.ReadTimeout, srv.Config.WriteTimeout = limit, limit }
 	http2 := func(srv *httptest.Server) { srv.EnableHTTP2 = true }
 	for name, c := range map[string]struct {
-		timeout time.Duration // short: it is over before the first comment
+		timeout time.Duration // limit: it is over before the first comment
+		long    bool          // until the server's timeouts are over
 		edits   []func(*httptest.Server)
 	}{
-		"HTTP1":               {0, nil},
-		"HTTP2":               {0, []func(*httptest.Server){http2}},
-		"HTTP1 impatient":     {0, []func(*httptest.Server){impatient}},
-		"HTTP2 impatient":     {0, []func(*httptest.Server){http2, impatient}},
-		"HTTP1 short":         {short, []func(*httptest.Server){impatient}},
-		"HTTP2 short":         {short, []func(*httptest.Server){http2, impatient}},
-		"HTTP1 no deadlines":  {-1, []func(*httptest.Server){impatient}},
-		"HTTP2 no deadlines":  {-1, []func(*httptest.Server){http2, impatient}},
-		"HTTP1 unwrapped":     {0, []func(*httptest.Server){wrap(func(w http.ResponseWriter) http.ResponseWriter { return unwrapped{w} }), impatient}},
-		"HTTP2 unwrapped":     {0, []func(*httptest.Server){wrap(func(w http.ResponseWriter) http.ResponseWriter { return unwrapped{w} }), http2}},
-		"HTTP1 only flushing": {-1, []func(*httptest.Server){wrap(func(w http.ResponseWriter) http.ResponseWriter { return flushing{w} })}},
+		"HTTP1":               {0, false, nil},
+		"HTTP2":               {0, false, []func(*httptest.Server){http2}},
+		"HTTP1 impatient":     {0, true, []func(*httptest.Server){impatient}},
+		"HTTP2 impatient":     {0, true, []func(*httptest.Server){http2, impatient}},
+		"HTTP1 short":         {limit, true, []func(*httptest.Server){impatient}},
+		"HTTP2 short":         {limit, true, []func(*httptest.Server){http2, impatient}},
+		"HTTP1 no deadlines":  {-1, true, []func(*httptest.Server){impatient}},
+		"HTTP2 no deadlines":  {-1, true, []func(*httptest.Server){http2, impatient}},
+		"HTTP1 unwrapped":     {0, false, []func(*httptest.Server){wrap(func(w http.ResponseWriter) http.ResponseWriter { return unwrapped{w} })}},
+		"HTTP2 unwrapped":     {0, false, []func(*httptest.Server){wrap(func(w http.ResponseWriter) http.ResponseWriter { return unwrapped{w} }), http2}},
+		"HTTP1 only flushing": {-1, false, []func(*httptest.Server){wrap(func(w http.ResponseWriter) http.ResponseWriter { return flushing{w} })}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			bus := memoryBus(t, kept(10))
-			keepAlive, comments := 100*time.Millisecond, 10
-			if c.timeout == short {
-				keepAlive, comments = 2600*time.Millisecond, 1
+			keepAlive, comments, long := 100*time.Millisecond, 3, time.Duration(0)
+			if c.timeout == limit {
+				keepAlive, comments = limit*3/2, 1
+			}
+			if c.long {
+				redistest.Long(t)
+				long = limit * 5 / 4
 			}
 			f := newFront(t, bus, &pubsub.SSEOptions{KeepAlive: keepAlive, WriteTimeout: c.timeout}, c.edits...)
 			s := f.connect(t, "", "a")
@@ -78,7 +83,7 @@ func TestSSEServers(t *testing.T) {
 			redistest.Eventually(t, "there are comments", func() bool {
 				s.mu.Lock()
 				defer s.mu.Unlock()
-				return s.comments >= comments && time.Since(began) > time.Second
+				return s.comments >= comments && time.Since(began) > long
 			})
 			say(t, bus, "a", "1", "2")
 			s.has("1", "2")
@@ -89,6 +94,50 @@ func TestSSEServers(t *testing.T) {
 				t.Errorf("after Close the status is %d", res.StatusCode)
 			}
 		})
+	}
+}
+
+// timed is a ResponseWriter that notes which deadlines it is given.
+type timed struct {
+	http.ResponseWriter
+	mu        sync.Mutex
+	deadlines []time.Time
+}
+
+func (w *timed) SetWriteDeadline(deadline time.Time) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.deadlines = append(w.deadlines, deadline)
+	return nil
+}
+
+func (w *timed) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// TestSSEDeadlines: what is sent has a deadline, and there is none, nor the server's, while
+// nothing is.
+func TestSSEDeadlines(t *testing.T) {
+	t.Parallel()
+	for _, timeout := range []time.Duration{time.Hour, -1} {
+		w := &timed{}
+		f := newFront(t, memoryBus(t, nil), &pubsub.SSEOptions{WriteTimeout: timeout}, wrap(func(rw http.ResponseWriter) http.ResponseWriter {
+			w.ResponseWriter = rw
+			return w
+		}))
+		s := f.connect(t, "", "a")
+		s.greeted()
+		closes(t, f.SSE)
+		s.ends()
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		n := len(w.deadlines)
+		if n < 3 || !w.deadlines[n-2].IsZero() { // the last is that of the end
+			t.Fatalf("the deadlines are %v", w.deadlines)
+		}
+		for _, i := range []int{0, n - 1} {
+			if got := w.deadlines[i]; got.IsZero() != (timeout < 0) || timeout > 0 && time.Until(got) < timeout/2 {
+				t.Errorf("the deadlines are %v, with a timeout of %v", w.deadlines, timeout)
+			}
+		}
 	}
 }
 

@@ -46,7 +46,7 @@ func TestSSERedis(t *testing.T) {
 			t.Run(name, func(t *testing.T) {
 				buses, fronts := redisFronts(t, s, pubsub.Options{HistoryLen: 10_000}, &pubsub.SSEOptions{Buffer: buffer})
 				n := 0
-				resumes(t, fronts, 3, []string{"a"}, 300, func(topic, text string) {
+				resumes(t, fronts, 3, []string{"a"}, 150, func(topic, text string) {
 					say(t, buses[n%2], topic, text)
 					n++
 				})

@@ -93,7 +93,7 @@ func TestSSEResume(t *testing.T) {
 				for range 2 {
 					fronts = append(fronts, newFront(t, bus, &pubsub.SSEOptions{Buffer: buffer}))
 				}
-				resumes(t, fronts, 8, topics, 1200/len(topics), func(topic, text string) { say(t, bus, topic, text) })
+				resumes(t, fronts, 8, topics, 600/len(topics), func(topic, text string) { say(t, bus, topic, text) })
 				if got := fronts[0].Stats().Replayed + fronts[1].Stats().Replayed; got == 0 && buffer == 1 {
 					t.Error("the history was not read")
 				}

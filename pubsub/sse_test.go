@@ -365,7 +365,7 @@ func TestSSERecovers(t *testing.T) {
 	f := newFront(t, bus, nil)
 	status := make(chan int)
 	go func() { status <- f.ask(t.Context(), t, "", "a", "b").StatusCode }() // it waits for a
-	redistest.Eventually(t, "b has failed", func() bool { return f.Stats().Clients == 1 && f.Stats().Topics == 1 })
+	redistest.Eventually(t, "b has failed", func() bool { return bus.fails.Load() == 1 && f.Stats().Topics == 1 })
 	bus.fail.Store(false)
 	s := f.connect(t, "", "b")
 	s.greeted()

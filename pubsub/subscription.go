@@ -32,7 +32,7 @@ type subscription struct {
 	told     string   // the Position of the last event that the handler has had
 	behind   bool
 	held     bool    // behind, and where is not known yet
-	read     batches // while behind: what was delivered
+	read     batches // while behind or ahead of the feed: what was delivered
 	running  bool    // the goroutine is there
 	ending   bool    // nothing more is put into the queue
 	stopped  bool    // and what is in it is dropped
@@ -188,6 +188,11 @@ func (s *subscription) offer(events []*Event, at position) {
 	}
 	for i, e := range events {
 		if s.feed.history != nil && e.Seq <= s.at.n && at.epoch == s.at.epoch {
+			if e.Seq == s.at.n && idOf(e.Position) != s.at.id && !s.at.loose {
+				s.fallBehind() // it has had another one: the numbers have gone back
+				s.wake()
+				return
+			}
 			continue
 		}
 		if s.queue.full() {
@@ -209,7 +214,7 @@ func (s *subscription) offer(events []*Event, at position) {
 		}
 		s.queue.add(e)
 		if s.feed.history != nil {
-			s.at = position{epoch: at.epoch, n: e.Seq, tag: at.tag, id: idOf(e.Position)}
+			s.at, s.read = position{epoch: at.epoch, n: e.Seq, tag: at.tag, id: idOf(e.Position)}, nil
 		}
 	}
 	s.wake()
@@ -218,7 +223,10 @@ func (s *subscription) offer(events []*Event, at position) {
 // fallBehind has the subscription go on in the history; the feed's and its own mutex are held.
 func (s *subscription) fallBehind() {
 	s.behind = true
-	if s.read = maps.Clone(s.feed.batches); s.read == nil {
+	if s.read == nil { // else it was ahead, and has not had what has arrived since
+		s.read = maps.Clone(s.feed.batches)
+	}
+	if s.read == nil {
 		s.read = make(batches)
 	}
 }
@@ -283,8 +291,9 @@ func (s *subscription) finish() {
 	unbind()
 	s.cancel()
 	s.feed.remove(s)
-	close(s.done)
 	s.bus.left(s)
+	close(s.done)
+	s.bus.running.Done()
 }
 
 // deliver calls the handler, or OnGap.
@@ -315,79 +324,4 @@ func (s *subscription) deliver(it item) {
 		s.bus.n.failed.Add(1)
 		s.bus.report(err)
 	}
-}
-
-const (
-	// catchUpPause is how long a subscription waits that is behind and finds nothing new,
-	// or no server: from the first to the second, doubling.
-	minCatchUpPause, maxCatchUpPause = 5 * time.Millisecond, 500 * time.Millisecond
-)
-
-// catchUp delivers a page of the history, and rejoins the feed if that was the last. It
-// returns how long to wait if the next call achieves nothing.
-func (s *subscription) catchUp(pause time.Duration) time.Duration {
-	s.mu.Lock()
-	at := s.at
-	s.mu.Unlock()
-	items, end, err := s.readOn(at)
-	if err != nil {
-		s.bus.unreachable(err)
-		return s.rest(pause)
-	}
-	for _, it := range items {
-		if !s.wants() {
-			return 0
-		}
-		if it.event == nil {
-			s.bus.n.missed(it.gap)
-		}
-		s.deliver(it)
-	}
-	s.mu.Lock()
-	s.at = end
-	s.mu.Unlock()
-	if s.feed.rejoin(s) || end != at {
-		return 0
-	}
-	return s.rest(pause) // the feed knows of something that the history does not, or the reverse
-}
-
-// readOn reads the next page.
-func (s *subscription) readOn(at position) ([]item, position, error) {
-	if !s.bus.takeTurn(s.ctx) {
-		return nil, at, s.ctx.Err()
-	}
-	defer s.bus.endTurn()
-	h := s.feed.history
-	p, err := h.page(s.ctx, s.topic, at.id, s.most)
-	if err != nil {
-		return nil, at, err
-	}
-	s.most = nextPage(s.most, p)
-	return follow(s.topic, at, p, s.read, func(e entry) (bool, error) {
-		first, ok, err := h.oldest(s.ctx, s.topic)
-		return ok && first.at.id == e.at.id, err
-	})
-}
-
-// wants reports whether the handler is to be called with what is read from the history.
-func (s *subscription) wants() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return !s.ending
-}
-
-// rest waits, unless the subscription is ended meanwhile. It returns the next pause.
-func (s *subscription) rest(pause time.Duration) time.Duration {
-	pause = min(max(2*pause, minCatchUpPause), maxCatchUpPause)
-	timer := time.NewTimer(pause)
-	defer timer.Stop()
-	for s.wants() {
-		select {
-		case <-timer.C:
-			return pause
-		case <-s.nudge:
-		}
-	}
-	return pause
 }

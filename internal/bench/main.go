@@ -49,6 +49,7 @@ var packages = []struct {
 	{"session", sessionWorkloads},
 	{"counter", counterWorkloads},
 	{"leaderboard", leaderboardWorkloads},
+	{"pubsub", pubsubWorkloads},
 }
 
 func main() {

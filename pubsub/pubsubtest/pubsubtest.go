@@ -76,7 +76,7 @@ type suite struct {
 }
 
 // patience bounds the wait for what must happen.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // broken reports that the rule of the case is broken.
 func (s *suite) broken(format string, args ...any) {
