@@ -502,8 +502,8 @@ func TestDeletesFasterThanLoads(t *testing.T) {
 				})
 				close(stop)
 				t.Logf("a load takes %v, the longest wait was %v", load, time.Duration(longest.Load()))
-				if got := time.Duration(longest.Load()); got > 2*load+load/2 {
-					t.Errorf("a caller waited %v for a load of %v, want two loads at most", got, load)
+				if got := time.Duration(longest.Load()); got >= 3*load {
+					t.Errorf("a caller waited %v for loads of %v, want less than one that was under way and two more", got, load)
 				}
 			})
 		})

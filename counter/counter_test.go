@@ -200,7 +200,10 @@ func TestGetMany(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, s *redistest.Server) {
 		r := newCounter(t, s.Client(t), Options{Timeout: time.Minute})
 		b := newBuffered(t, r, BufferedOptions{})
-		keys := make([]string, 2500)
+		keys := make([]string, 2500) // more than two batches
+		if s.Mini() != nil {
+			keys = keys[:250] // a script takes it milliseconds
+		}
 		want := make(map[string]int64)
 		for i := range keys {
 			keys[i] = fmt.Sprint(i)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -34,7 +35,9 @@ func countUntilKilled(arg string) {
 	rdb, err := redistest.ClientFromURL(url)
 	fail(err)
 	redistest.Ready()
-	rdb.AddHook(&killing{at: at, executed: executed})
+	k := &killing{executed: executed}
+	k.at.Store(int64(at))
+	rdb.AddHook(k)
 	ctx := context.Background()
 	const patience, ttl = 10 * time.Second, time.Hour
 	for i := 0; ; i++ {
@@ -65,7 +68,7 @@ func countUntilKilled(arg string) {
 
 // killing ends the process at one of its commands.
 type killing struct {
-	at       int
+	at       atomic.Int64
 	executed bool
 }
 
@@ -75,7 +78,7 @@ func (k *killing) kill(cmd redis.Cmder, send func() error) error {
 	if cmd.Name() == "cluster" || cmd.Name() == "hello" || cmd.Name() == "client" {
 		return send()
 	}
-	if k.at--; k.at != 0 {
+	if k.at.Add(-1) != 0 {
 		return send()
 	}
 	if k.executed {

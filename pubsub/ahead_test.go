@@ -109,6 +109,18 @@ func subscribesTo(t *testing.T, h *written, now position, after string) (*Redis,
 	return r, f, sub, l
 }
 
+// arrive has entries arrive, in a frame each.
+func arrive(t *testing.T, r *Redis, f *feed, entries []entry) {
+	t.Helper()
+	for _, e := range entries {
+		fr, err := parseFrame(frameOf(fmt.Sprintf("1 e %d %s %d 1 %s %s\n", e.prev, e.prevTag, e.at.n, e.at.tag, e.at.id), Event{}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.arrived("t", &fr, r)
+	}
+}
+
 // TestAhead has a topic put back to its tenth event, as by a failover, while a subscription is
 // ahead of what has arrived here: it has read five more from the history. What then has their
 // numbers is other events.
@@ -153,13 +165,7 @@ func TestAhead(t *testing.T) {
 		}
 		ahead(sub)
 		h.set(is)
-		for _, e := range is[10:] {
-			fr, err := parseFrame(frameOf(fmt.Sprintf("1 e %d %s %d 1 %s %s\n", e.prev, e.prevTag, e.at.n, e.at.tag, e.at.id), Event{}))
-			if err != nil {
-				t.Fatal(err)
-			}
-			f.arrived("t", &fr, r)
-		}
+		arrive(t, r, f, is[10:])
 		l.has(t, all)
 	})
 	t.Run("a mark while it reads", func(t *testing.T) {
@@ -174,9 +180,21 @@ func TestAhead(t *testing.T) {
 		}
 		l.has(t, all)
 	})
-	t.Run("published again", func(t *testing.T) { // the twelfth, by who had no reply
-		again := slices.Clone(is)
-		again[10].at.tag, again[11].prevTag = was[11].at.tag, was[11].at.tag
+	again := slices.Clone(is) // the twelfth is, by who had no reply
+	again[10].at.tag, again[11].prevTag = was[11].at.tag, was[11].at.tag
+	t.Run("published again, not ahead", func(t *testing.T) {
+		h := &written{entries: was}
+		r, f, sub, l := subscribesTo(t, h, ten, "")
+		if err := sub.begin(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		arrive(t, r, f, was[10:])
+		l.has(t, "11 12 13 14 15")
+		h.set(again)
+		reconnects(f)
+		l.has(t, "11 12 13 14 15 Reset:-1 12 13 14 15 16")
+	})
+	t.Run("published again", func(t *testing.T) {
 		h := &written{entries: was}
 		_, f, sub, l := subscribesTo(t, h, ten, ten.String())
 		if err := sub.begin(t.Context()); err != nil {

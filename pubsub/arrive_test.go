@@ -94,6 +94,8 @@ func TestRolledBack(t *testing.T) {
 					l.publish(1)
 					l.publish(0)
 				}
+				redistest.Eventually(t, "all have arrived", func() bool { return l.balances(false) })
+				tenth := l.subs[0].Position()
 				keys := []string{buses[0].topicKey("topic")}
 				if o.HistoryLen > 0 {
 					keys = append(keys, buses[0].historyKey("topic"))
@@ -121,6 +123,20 @@ func TestRolledBack(t *testing.T) {
 				// the last two was received.
 				if !led.has(Reset) || led.received < 15+3+2 || led.missed > 0 {
 					t.Errorf("%s", led.summary())
+				}
+				if o.HistoryLen == 0 || whoGoesOn != 0 {
+					return
+				}
+				// Who was away has not seen the five that are lost. Their publisher knows.
+				late := &ledger{last: map[string]int{}}
+				subscribes(t, buses[1], "topic", late.handle, &SubscribeOptions{After: tenth, OnGap: late.gap})
+				redistest.Eventually(t, "the rest is read", func() bool {
+					late.mu.Lock()
+					defer late.mu.Unlock()
+					return late.received >= 3+2
+				})
+				if !late.has(Reset) {
+					t.Errorf("after the tenth event: %s", late.summary())
 				}
 			})
 		}

@@ -140,6 +140,25 @@ func TestSSEResumeLive(t *testing.T) {
 	f.connect(t, id, "c").has("gap:Reconnect:-1")
 }
 
+// TestSSEStranger: an event that has the number of the client's last one, and is another, is
+// not what it goes on after.
+func TestSSEStranger(t *testing.T) {
+	t.Parallel()
+	ids := make([]string, 2)
+	fronts := make([]front, 2)
+	for i := range fronts {
+		bus := memoryBus(t, nil)
+		fronts[i] = newFront(t, bus, nil)
+		s := fronts[i].connect(t, "", "a")
+		s.greeted()
+		say(t, bus, "a", "1", "2")
+		s.has("1", "2")
+		ids[i] = s.got()[0].lastID
+	}
+	fronts[0].connect(t, ids[0], "a").has("2")
+	fronts[0].connect(t, ids[1], "a").has("gap:Reconnect:-1")
+}
+
 // TestSSEHandover: a client that reads from the history goes on with what is in memory as soon
 // as it is there, and what the history has given it in advance does not come twice.
 func TestSSEHandover(t *testing.T) {

@@ -5,7 +5,7 @@
 -- record.
 -- Expiry: ttl from now, at most the deadline. It comes first: where memory is short a
 -- script may still write if it has written. Redis 7 removes the record at once if it takes
--- so long itself that the ttl is over, and SETRANGE would make a new one.
+-- so long itself that the ttl is over; then SETRANGE makes another, which goes again.
 local t = redis.call('TIME')
 local us = string.format('%.0f', t[1] * 1000000 + t[2])
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
@@ -26,7 +26,8 @@ if string.sub(head, 10, 17) ~= ARGV[1] then
 end
 local px = math.max(math.min(deadline - now, tonumber(ARGV[2])), 1)
 redis.call('PEXPIRE', KEYS[1], string.format('%.0f', px))
-if redis.call('EXISTS', KEYS[1]) == 1 then
-  redis.call('SETRANGE', KEYS[1], 25, string.format('%013.0f', now))
+redis.call('SETRANGE', KEYS[1], 25, string.format('%013.0f', now))
+if redis.call('PTTL', KEYS[1]) == -1 then
+  redis.call('UNLINK', KEYS[1])
 end
 return {us, 1}

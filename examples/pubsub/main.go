@@ -97,6 +97,7 @@ func newInstance(redisAddr, name, addr string) (*instance, error) {
 	var err error
 	in.bus, err = pubsub.New(in.rdb, &pubsub.Options{
 		HistoryLen: 1000, // so that nobody misses what is written while they are away
+		Timeout:    5 * time.Second,
 		OnError:    func(err error) { log.Print(err) },
 	})
 	if err != nil {

@@ -31,7 +31,7 @@ type stream struct {
 
 func open(t *testing.T, at, lastID string) *stream {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, at+"/events", nil)
 	if err != nil {
 		t.Fatal(err)

@@ -51,7 +51,7 @@ func (b *freshetBus) Replay(ctx context.Context, n int, handle func([]byte)) err
 			all <- nil
 		}
 		return nil
-	}, &pubsub.SubscribeOptions{Last: n, OnGap: func(context.Context, pubsub.Gap) { all <- errors.New("there is a gap") }})
+	}, &pubsub.SubscribeOptions{Since: time.Now().Add(-time.Hour), OnGap: func(context.Context, pubsub.Gap) { all <- errors.New("there is a gap") }})
 	if err != nil {
 		return err
 	}

@@ -99,8 +99,10 @@ func TestLeavingCallers(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, s *redistest.Server) {
 		t.Parallel()
 		p := s.Proxy(t)
-		rdb := p.Client(t, func(o *redis.UniversalOptions) { o.PoolSize = 8 })
-		c := newClient(t, rdb, patience)
+		rdb := p.Client(t, func(o *redis.UniversalOptions) { // no call fails because the machine is busy
+			o.PoolSize, o.PoolTimeout, o.ReadTimeout = 8, time.Minute, time.Minute
+		})
+		c := newClient(t, rdb, time.Minute)
 		keys := keys(t, 16)
 		echo := NewScript(`return {ARGV[1], redis.call('get', KEYS[1])}`)
 		for _, key := range keys {
