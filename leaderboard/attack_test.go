@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -193,6 +194,26 @@ func TestRawResults(t *testing.T) {
 		for _, member := range []string{"a", "b"} {
 			_, err := r.Submit(t.Context(), Score{Member: member, Value: 1})
 			wants(t, "Submit of what cannot be added", err, ErrScoreRange)
+		}
+	})
+}
+
+// Between what somebody else has set there are percentiles too, in order.
+func TestRawPercentiles(t *testing.T) {
+	t.Parallel()
+	redistest.EachOf(t, some(), func(t *testing.T, s *redistest.Server) {
+		for _, ascending := range []bool{false, true} {
+			r := newBoard(t, s.Client(t), Options{Raw: true, Ascending: ascending})
+			s.Do(t, "zadd", r.name, "inf", "a", "-inf", "b")
+			want := []int64{math.MinInt64, math.MinInt64 / 2, 0, math.MaxInt64/2 + 1, math.MaxInt64}
+			if ascending {
+				slices.Reverse(want)
+			}
+			for i, want := range want {
+				if got, err := r.ScoreAt(t.Context(), float64(25*i)); got != want || err != nil {
+					t.Errorf("ascending %v: ScoreAt(%d) = %d, %v, want %d", ascending, 25*i, got, err, want)
+				}
+			}
 		}
 	})
 }

@@ -78,8 +78,9 @@
 // of 12 GB, which works and is not split.
 //
 // A rolling window moves when it is used. After a pause, or when many scores expire at
-// once, what has expired is counted until as many calls have come as it takes to retire it,
-// 100 members each; [Stats.Lag] says how many there are.
+// once, what has expired is counted until as many calls have come as it takes to retire it:
+// each retires up to 100 members, or 20 who have the 24 scores that there can be, so that no
+// call takes the server more than some milliseconds. [Stats.Lag] says how many are left.
 //
 // Packed scores cannot be read, added to or combined by other programs: see [Options.Raw].
 //
