@@ -148,7 +148,8 @@ func TestLostOnTheWire(t *testing.T) {
 			p := s.Proxy(t)
 			r := newBoard(t, p.Client(t), test.opts)
 			direct := newBoard(t, s.Client(t), test.opts)
-			submits(t, r, Score{Member: "a", Value: 1}) // the script is known
+			submits(t, r, Score{Member: "a", OpID: "known"}) // the scripts are known
+			submits(t, r, Score{Member: "a", Value: 1})
 			p.DropRepliesTo(redistest.Command("evalsha"), 1)
 			got, err := r.Submit(t.Context(), Score{Member: "b", Value: 5, OpID: test.op})
 			p.DropRepliesTo(nil, 0)

@@ -200,7 +200,7 @@ func TestMillion(t *testing.T) {
 		for ; from < to; from += batch {
 			keys, args := r.begin()
 			args = append(args, p.width(), p.base(span{}), p.unit, from, min(from+batch, to)-1, scores)
-			err := rdb.Eval(t.Context(), timeSource+waterSource+packedSource+competitionSource+keysSource+script, r.keysOf(keys, p, span{}), args...).Err()
+			err := rdb.Eval(t.Context(), timeSource+waterSource+packedSource+packedOrderSource+competitionSource+keysSource+script, r.keysOf(keys, p, span{}), args...).Err()
 			if err != nil && !errors.Is(err, redis.Nil) {
 				t.Fatal(err)
 			}

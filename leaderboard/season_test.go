@@ -298,7 +298,7 @@ func TestLostAcrossTheEdge(t *testing.T) {
 			hook.armed.Store(1)
 			if test.executed { // the script is known, so that it is executed
 				hook.armed.Store(0)
-				submits(t, newBoard(t, rdb, Options{Mode: test.mode, Periods: r.o.Periods, Grace: test.grace}), Score{Member: "x"})
+				submits(t, newBoard(t, rdb, Options{Mode: test.mode, Periods: r.o.Periods, Grace: test.grace}), Score{Member: "x", OpID: test.op})
 				hook.armed.Store(1)
 			}
 			_, err := r.Submit(t.Context(), Score{Member: "a", Value: 5, OpID: test.op})
