@@ -73,7 +73,9 @@
 // # What it does not do
 //
 // A failover of Redis loses what was not replicated. A server that evicts keys loses whole
-// boards. A board is in one hash slot, and while a cluster moves that, calls may be
+// boards; one that refuses to, for want of memory, refuses submits as a whole, but for those
+// that find something to retire in a rolling window, since a script that has begun to write
+// may go on. A board is in one hash slot, and while a cluster moves that, calls may be
 // [ErrUnavailable] until all its keys have arrived. 100 million members are one sorted set
 // of 12 GB, which works and is not split.
 //

@@ -147,6 +147,43 @@ func TestWindowsShare(t *testing.T) {
 	})
 }
 
+// Members with many scores are more work, and fewer of them are retired at once.
+func TestRetiresByScores(t *testing.T) {
+	redistest.Bubble(t, func(t *testing.T, s *redistest.Server) {
+		r := newBoard(t, s.Client(t), Options{Mode: Sum, Periods: []Period{Rolling(24 * time.Hour)}})
+		of := r.keysOf(nil, r.o.periods[0], span{})
+		has := "1:-1" + strings.Repeat(fmt.Sprintf(";%d:-1", time.Now().UnixMicro()), 23)
+		for i := range 60 {
+			submits(t, r, Score{Member: fmt.Sprint(i), Value: 24})
+		}
+		for i := range 60 {
+			s.Do(t, "zadd", of[2], "1", fmt.Sprint(i))
+			s.Do(t, "hset", of[3], fmt.Sprint(i), has)
+		}
+		for _, want := range []uint64{60 - 21, 60 - 42, 0} {
+			if _, err := r.RankOf(t.Context(), 1); err != nil || r.Stats().Lag != want {
+				t.Errorf("the lag is %d, %v, want %d", r.Stats().Lag, err, want)
+			}
+		}
+		if p, err := r.Range(t.Context(), 59, 1); err != nil || len(p.Entries) != 1 || p.Entries[0].Value != 23 {
+			t.Errorf("the last is %q, %v, want that it has 23", line(p), err)
+		}
+	})
+}
+
+// One who comes to the same value again in a window stays where it was.
+func TestRollingEquals(t *testing.T) {
+	redistest.Bubble(t, func(t *testing.T, s *redistest.Server) {
+		r := newBoard(t, s.Client(t), Options{Periods: []Period{Rolling(24 * time.Hour)}})
+		time.Sleep(time.Until(time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC))) // times begin in 2020
+		for _, member := range []string{"b", "a", "b"} {
+			submits(t, r, Score{Member: member, Value: 5})
+			time.Sleep(2 * time.Hour)
+		}
+		shows(t, r, "2: 1 b=5 1 a=5")
+	})
+}
+
 // When many expire at once each call retires a hundred, and Stats says how many are left.
 func TestRollingLag(t *testing.T) {
 	redistest.Bubble(t, func(t *testing.T, s *redistest.Server) {
