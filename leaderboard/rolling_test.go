@@ -58,6 +58,10 @@ func TestRolling(t *testing.T) {
 			after := map[Mode]string{Best: "a=5", Last: "a=3", Sum: "a=8"}[mode]
 			time.Sleep(19*time.Hour + 29*time.Minute)
 			shows(t, r, "1: 1 "+after+"(x)")
+			timed := r.keysOf(nil, r.o.periods[0], span{})[2]
+			if next, err := r.ScoreAt(t.Context(), 0); err != nil || s.Do(t, "zcount", timed, "-inf", time.Now().UnixMicro()) != int64(0) {
+				t.Errorf("something has expired that counts, %d, %v", next, err)
+			}
 			time.Sleep(2 * time.Minute)
 			shows(t, r, "1: 1 a=3(x)")
 			time.Sleep(4 * time.Hour)
