@@ -140,3 +140,39 @@ func TestUniqueRefuses(t *testing.T) {
 		}
 	})
 }
+
+// A set that has become too large is made a HyperLogLog of all its members, with the set's
+// expiry or none, and only once; one that is not too large stays.
+func TestCondense(t *testing.T) {
+	t.Parallel()
+	redistest.EachOf(t, []redistest.Topology{redistest.Standalone, redistest.Cluster}, func(t *testing.T, s *redistest.Server) {
+		rdb := s.Client(t)
+		u := newUnique(t, rdb, UniqueOptions{Exact: 3000})
+		members := make([]any, 2999)
+		for i := range members {
+			members[i] = fmt.Sprint("member", i)
+		}
+		key, made := u.key("u", "k"), u.key("w", "k")
+		condense := func(exact int) {
+			t.Helper()
+			check(t, rdb.Eval(t.Context(), condenseSource, []string{key, made}, exact).Err())
+		}
+		check(t, rdb.SAdd(t.Context(), key, members...).Err())
+		condense(len(members))
+		if got := s.Do(t, "type", key); got != "set" {
+			t.Errorf("a set that is not too large is a %v", got)
+		}
+		for range 2 { // another process does it too
+			condense(len(members) - 1)
+			if got, ttl := s.Do(t, "type", key), s.Do(t, "pttl", key); got != "string" || ttl != int64(-1) {
+				t.Errorf("a set without an expiry is a %v that expires in %v ms", got, ttl)
+			}
+		}
+		if n, err := rdb.PFAdd(t.Context(), key, members...).Result(); n != 0 || err != nil {
+			t.Errorf("PFADD of what was in the set = %d, %v, want that nothing is new", n, err)
+		}
+		if n := s.Do(t, "exists", made); n != int64(0) {
+			t.Error("where it was made is still there")
+		}
+	})
+}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -134,18 +135,56 @@ func TestOutOfMemory(t *testing.T) {
 					t.Errorf("there was %q, and is %q", before, after)
 				}
 			}
-			// a has expired, of b there is something left.
+			// Of a there is something left, b has expired.
 			now := time.Now().UnixMicro()
 			s.Do(t, "zadd", of[3], "1", "a", "1", "b")
-			s.Do(t, "hset", of[4], "a", "1:1", "b", fmt.Sprintf("1:1;%d:-1", now))
+			s.Do(t, "hset", of[4], "b", "1:1", "a", fmt.Sprintf("1:1;%d:-1", now))
 			s.Do(t, "config", "set", "maxmemory", "1")
-			shows(t, r, "2: 1 c=3 2 b=1")
+			shows(t, r, "2: 1 c=3 2 a=1(m)")
 			n, err := r.Remove(t.Context(), "c")
 			s.Do(t, "config", "set", "maxmemory", "0")
 			if n != 1 || err != nil {
 				t.Errorf("Remove without memory = %d, %v", n, err)
 			}
-			shows(t, r, "1: 1 b=1")
+			shows(t, r, "1: 1 a=1(m)")
+			// A script that retires something may write whatever else it has to.
+			s.Do(t, "zadd", of[3], "1", "a")
+			s.Do(t, "hset", of[4], "a", "1:1")
+			s.Do(t, "config", "set", "maxmemory", "1")
+			submits(t, r, Score{Member: "e", Value: 7, Meta: []byte("m"), OpID: "2"})
+			s.Do(t, "config", "set", "maxmemory", "0")
+			shows(t, r, "1: 1 e=7(m)")
+		}
+		r := newBoard(t, rdb, Options{Periods: []Period{AllTime, decade}})
+		submits(t, r, Score{Member: "a", Value: 1}, Score{Member: "b", Value: 2})
+		submits(t, r, Score{Member: "a", Value: 1}) // which is another script
+		before := stored(t, s, rdb, allKeys(r))
+		s.Do(t, "config", "set", "maxmemory", "1")
+		_, err := r.Submit(t.Context(), Score{Member: "a", Value: 9})
+		s.Do(t, "config", "set", "maxmemory", "0")
+		if after := stored(t, s, rdb, allKeys(r)); !redis.IsOOMError(err) || !maps.Equal(before, after) {
+			t.Errorf("Submit without memory = %v; there was %q, and is %q", err, before, after)
+		}
+	})
+}
+
+// The scores of a period are of another type: a submission of one score stores nothing in
+// the others.
+func TestForeignScores(t *testing.T) {
+	t.Parallel()
+	redistest.EachOf(t, []redistest.Topology{redistest.Miniredis, redistest.Standalone}, func(t *testing.T, s *redistest.Server) {
+		rdb := s.Client(t)
+		for foreign := range 2 {
+			r := newBoard(t, rdb, Options{Periods: []Period{AllTime, decade}, Mode: Last})
+			submits(t, r, Score{Member: "a", Value: 1})
+			of := allKeys(r)
+			s.Do(t, "del", of[2+2*foreign])
+			s.Do(t, "rpush", of[2+2*foreign], "x")
+			before := stored(t, s, rdb, of)
+			_, err := r.Submit(t.Context(), Score{Member: "a", Value: 5})
+			if after := stored(t, s, rdb, of); err == nil || errors.Is(err, ErrUnavailable) || errors.Is(err, ErrUnknownOutcome) || !maps.Equal(before, after) {
+				t.Errorf("Submit with a list at %q = %v; there was %q, and is %q", of[2+2*foreign], err, before, after)
+			}
 		}
 	})
 }
@@ -193,6 +232,26 @@ func TestRawResults(t *testing.T) {
 		for _, member := range []string{"a", "b"} {
 			_, err := r.Submit(t.Context(), Score{Member: member, Value: 1})
 			wants(t, "Submit of what cannot be added", err, ErrScoreRange)
+		}
+	})
+}
+
+// Between what somebody else has set there are percentiles too, in order.
+func TestRawPercentiles(t *testing.T) {
+	t.Parallel()
+	redistest.EachOf(t, some(), func(t *testing.T, s *redistest.Server) {
+		for _, ascending := range []bool{false, true} {
+			r := newBoard(t, s.Client(t), Options{Raw: true, Ascending: ascending})
+			s.Do(t, "zadd", r.name, "inf", "a", "-inf", "b")
+			want := []int64{math.MinInt64, math.MinInt64 / 2, 0, math.MaxInt64/2 + 1, math.MaxInt64}
+			if ascending {
+				slices.Reverse(want)
+			}
+			for i, want := range want {
+				if got, err := r.ScoreAt(t.Context(), float64(25*i)); got != want || err != nil {
+					t.Errorf("ascending %v: ScoreAt(%d) = %d, %v, want %d", ascending, 25*i, got, err, want)
+				}
+			}
 		}
 	})
 }
@@ -268,6 +327,10 @@ func TestOpIDForAnHour(t *testing.T) {
 		time.Sleep(58*time.Minute + 30*time.Second)
 		submits(t, r, score)
 		shows(t, r, "2: 1 a=2 2 b=1")
+		submits(t, r, Score{Member: "b", OpID: "3"})
+		if n := s.Do(t, "zcard", r.key("o")); n != int64(2) { // that of an hour and a half ago has gone
+			t.Errorf("%v op ids are remembered, want 2", n)
+		}
 	})
 }
 

@@ -1,6 +1,6 @@
 -- best.lua: the best counts. A part of several scripts; see time.lua.
 -- adds is whether values are added up. merge returns the new value, and whether what was given is taken. add does that for
--- what a member has in a window, a list of {us, value}, the oldest first; standing is
+-- what a member has in a window, a list of {us, value, …}, the oldest first; standing is
 -- the value of such a list, and since when.
 local adds = false
 local function merge(old, c)

@@ -85,6 +85,21 @@ func TestFallsOff(t *testing.T) {
 	})
 }
 
+// The member is in the middle, or one before it.
+func TestAroundMiddle(t *testing.T) {
+	t.Parallel()
+	boards(t, Options{}, func(t *testing.T, b Board) {
+		for i, member := range []string{"a", "b", "c", "d", "e"} {
+			submits(t, b, Score{Member: member, Value: int64(-i)})
+		}
+		for n, want := range []string{"5:", "5: 3 c=-2", "5: 3 c=-2 4 d=-3", "5: 2 b=-1 3 c=-2 4 d=-3", "5: 2 b=-1 3 c=-2 4 d=-3 5 e=-4", "5: 1 a=0 2 b=-1 3 c=-2 4 d=-3 5 e=-4"} {
+			if p, err := b.Around(t.Context(), "c", n); err != nil || line(p) != want {
+				t.Errorf("Around(c, %d) = %q, %v, want %q", n, line(p), err, want)
+			}
+		}
+	})
+}
+
 // A Cap that is set later is reached step by step.
 func TestCapSetLater(t *testing.T) {
 	t.Parallel()

@@ -57,13 +57,14 @@ func TestPackingFor(t *testing.T) {
 // Of ten million random pairs all come back, and order as value and time do.
 func TestPacking(t *testing.T) {
 	t.Parallel()
-	n := 100_000
+	all := packings()
+	n := 1_000_000 / len(all)
 	if redistest.IsLong() {
-		n = 10_000_000
+		n *= 10
 	}
 	seed := rand.Uint64()
 	rng := rand.New(rand.NewPCG(seed, 1))
-	for p, most := range packings() {
+	for p, most := range all {
 		for range n {
 			c1, t1 := p.anyPair(rng, most)
 			c2, t2 := p.anyPair(rng, most)
@@ -88,10 +89,6 @@ func TestPacking(t *testing.T) {
 // what they packed.
 func TestPackingInLua(t *testing.T) {
 	t.Parallel()
-	batches, batch := 1, 200
-	if redistest.IsLong() {
-		batches = 300
-	}
 	const packs = `
 local b = {base = 0, unit = 1}
 local out = {}
@@ -107,11 +104,12 @@ return out`
 		rdb := s.Client(t)
 		seed := rand.Uint64()
 		rng := rand.New(rand.NewPCG(seed, 2))
-		batches, batch := batches, batch
+		batches, batch := 1, 200
 		if s.Topology() != redistest.Miniredis {
 			batch = 1000
-		} else {
-			batches = 1
+			if redistest.IsLong() {
+				batches = 5
+			}
 		}
 		for p, most := range packings() {
 			for range batches {
@@ -122,7 +120,7 @@ return out`
 					pairs[i][0], pairs[i][1] = p.anyPair(rng, most)
 					args = append(args, pairs[i][0], pairs[i][1])
 				}
-				got, err := rdb.Eval(t.Context(), timeSource+packedSource+packs, []string{key}, args...).StringSlice()
+				got, err := rdb.Eval(t.Context(), timeSource+packedSource+packedOrderSource+packs, []string{key}, args...).StringSlice()
 				if err != nil || len(got) != batch {
 					t.Fatalf("EVAL = %d results, %v", len(got), err)
 				}
@@ -141,6 +139,78 @@ return out`
 			}
 		}
 	})
+}
+
+// The scripts do so for ten million values and times, each beside the one before: all come
+// back, order as they should, and are what this package makes of them. The server chooses
+// them by itself, and replies a checksum of what it has packed.
+func TestManyPackingsInLua(t *testing.T) {
+	redistest.Long(t)
+	t.Parallel()
+	const packs = `
+local seed, most, n = number(), number(), number()
+local function random() -- 53 bits, of which each step is exact
+  local high = seed * 48271 % 2147483647
+  seed = high * 48271 % 2147483647
+  return high * 4194304 + seed % 4194304
+end
+local fmod, floor, frexp = math.fmod, math.floor, math.frexp
+local ends = {[0] = -most, most, -1, 0}
+local wrong, sum, c0, t0, s0 = 0, 0, 0, 0, pack(0, 0) + 0
+for i = 1, n do
+  local c, time, kind = fmod(random(), 2 * most + 1) - most, fmod(random(), times), seed % 16
+  if kind < 5 then
+    c = ends[kind] or c0
+  elseif kind < 7 then
+    time = (kind - 5) * (times - 1)
+  end
+  local s = pack(c, time) + 0
+  local isLess = c < c0 or c == c0 and time < t0
+  if value(s) ~= c or (s < s0) ~= isLess then
+    wrong = wrong + 1
+  end
+  local m, e = frexp(s)
+  m = m * 9007199254740992
+  sum = (sum * 31 + fmod(m, 67108864) + floor(m / 67108864) + e) % 1099511627776
+  c0, t0, s0 = c, time, s
+end
+return {wrong, string.format('%.0f', sum)}`
+	s := redistest.Private(t, redistest.Standalone)
+	rdb := s.Client(t)
+	const batch = 50_000 // takes a tenth of a second
+	all := packings()
+	for p, most := range all {
+		for range 10_000_000 / batch / len(all) {
+			begin := 1 + rand.Int64N(1<<31-2)
+			got, err := rdb.Eval(t.Context(), timeSource+packedSource+packs, []string{}, p.times(), p.coarse(), begin, most, batch).Slice()
+			seed, sum, c0 := begin, int64(0), int64(0)
+			random := func() int64 {
+				high := seed * 48271 % (1<<31 - 1)
+				seed = high * 48271 % (1<<31 - 1)
+				return high<<22 + seed%(1<<22)
+			}
+			for range batch {
+				c, time := random()%(2*most+1)-most, random()%p.times()
+				switch kind := seed % 16; {
+				case kind < 5:
+					c = []int64{-most, most, -1, 0, c0}[kind]
+				case kind < 7:
+					time = (kind - 5) * (p.times() - 1)
+				}
+				m, e := math.Frexp(p.pack(c, time))
+				whole := int64(m * (1 << 53))
+				floor := whole >> 26
+				sum = (sum*31 + whole%(1<<26) + floor + int64(e)) % (1 << 40)
+				if sum < 0 { // as Lua has it
+					sum += 1 << 40
+				}
+				c0 = c
+			}
+			if err != nil || len(got) != 2 || got[0] != int64(0) || got[1] != fmt.Sprint(sum) {
+				t.Fatalf("%d bits, seed %d: EVAL = %v, %v, want none wrong and %d", p.bits, begin, got, err, sum)
+			}
+		}
+	}
 }
 
 func FuzzPacking(f *testing.F) {

@@ -73,13 +73,16 @@
 // # What it does not do
 //
 // A failover of Redis loses what was not replicated. A server that evicts keys loses whole
-// boards. A board is in one hash slot, and while a cluster moves that, calls may be
+// boards; one that refuses to, for want of memory, refuses submits as a whole, but for those
+// that find something to retire in a rolling window, since a script that has begun to write
+// may go on. A board is in one hash slot, and while a cluster moves that, calls may be
 // [ErrUnavailable] until all its keys have arrived. 100 million members are one sorted set
 // of 12 GB, which works and is not split.
 //
 // A rolling window moves when it is used. After a pause, or when many scores expire at
-// once, what has expired is counted until as many calls have come as it takes to retire it,
-// 100 members each; [Stats.Lag] says how many there are.
+// once, what has expired is counted until as many calls have come as it takes to retire it:
+// each retires up to 100 members, or 20 who have the 24 scores that there can be, so that no
+// call takes the server more than some milliseconds. [Stats.Lag] says how many are left.
 //
 // Packed scores cannot be read, added to or combined by other programs: see [Options.Raw].
 //

@@ -40,9 +40,10 @@ type Score struct {
 	// leaves what is there, and an empty one removes it.
 	Meta []byte
 
-	// OpID names the submission: one of the same name, to the same periods, is not stored
-	// again within an hour. Set it in the modes Last and Sum to have a call whose reply
-	// was lost repeated, by Submit or by the caller.
+	// OpID names the submission: one of the same name is not stored again within an hour.
+	// Set it in the modes Last and Sum to have a call whose reply was lost repeated, by Submit
+	// or by the caller. On a view it is of that kind of period, whatever the date: what is
+	// repeated after the end of one is not stored in the next.
 	OpID string
 }
 

@@ -218,6 +218,9 @@ func (p *pair) stored() error {
 		}
 		if per.kind == rolling {
 			of := of[len(of)-2:]
+			if next, err := p.rdb.ZRangeWithScores(ctx, of[0], 0, 0).Result(); err == nil && len(next) > 0 && next[0].Score <= float64(p.m.high) {
+				return fmt.Errorf("something of %q expires at %.0f, which was before %d", next[0].Member, next[0].Score, p.m.high)
+			}
 			timed, err := p.rdb.ZRange(ctx, of[0], 0, -1).Result()
 			if slices.Sort(timed); err != nil || !slices.Equal(timed, members) {
 				return fmt.Errorf("of %q something expires, %w, want %q", timed, err, members)

@@ -1,5 +1,5 @@
 -- plain.lua: plain scores, the smallest first. A part of several scripts; see time.lua,
--- and packed.lua for the functions.
+-- and packed.lua and packed_order.lua for the functions.
 local function pack(c)
   return string.format('%.17g', c)
 end

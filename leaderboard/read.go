@@ -180,7 +180,11 @@ func (r *Redis) interpolate(reply []any) (int64, bool) {
 
 // between is the value at a part of the way from one to the next.
 func between(value, next int64, part float64) int64 {
-	return value + int64(math.Round(part*(float64(next)-float64(value))))
+	way := float64(next) - float64(value)
+	if math.Abs(way) < 1<<62 {
+		return value + int64(math.Round(part*way))
+	}
+	return whole(math.Round((1-part)*float64(value) + part*float64(next))) // of a set with Raw
 }
 
 func checkPage(offset, n int) error {

@@ -14,6 +14,8 @@ var (
 
 	//go:embed packed.lua
 	packedSource string
+	//go:embed packed_order.lua
+	packedOrderSource string
 	//go:embed plain.lua
 	plainSource string
 	//go:embed reverse.lua
@@ -46,6 +48,8 @@ var (
 	storeSource string
 	//go:embed submit.lua
 	submitSource string
+	//go:embed one.lua
+	oneSource string
 	//go:embed remove.lua
 	removeSource string
 
@@ -81,7 +85,8 @@ const (
 // scripts are those of one board.
 type scripts struct {
 	submit, remove *exec.Script
-	calendar       readers // of periods whose scores stay
+	one            *exec.Script // nil if a board is not as it wants
+	calendar       readers      // of periods whose scores stay
 	rolling        readers
 }
 
@@ -92,26 +97,32 @@ type readers struct {
 
 // newScripts puts the scripts together that a board of these settings needs.
 func newScripts(o *settings) *scripts {
-	begin := timeSource
+	clock := timeSource
 	if o.timed {
-		begin += waterSource
+		clock += waterSource
 	}
+	begin := clock
 	switch {
 	case !o.Raw:
-		begin += packedSource
+		begin += packedSource + packedOrderSource
 	case o.Ascending:
 		begin += plainSource
 	default:
 		begin += reverseSource
 	}
 	begin += [...]string{Competition: competitionSource, Dense: denseSource, Ordinal: ordinalSource}[o.Ranking] + keysSource
-	change := begin + [...]string{Best: bestSource, Last: lastSource, Sum: sumSource}[o.Mode] + changeSource + windowSource
-	return &scripts{
+	mode := [...]string{Best: bestSource, Last: lastSource, Sum: sumSource}[o.Mode]
+	change := begin + mode + changeSource + windowSource
+	s := &scripts{
 		submit:   exec.NewScript(change + scoresSource + storeSource + submitSource),
 		remove:   exec.NewScript(change + removeSource),
 		calendar: newReaders(begin + readSource),
 		rolling:  newReaders(change + readSource + retireSource),
 	}
+	if !o.Raw && o.Mode != Sum && o.Ranking == Competition && o.Cap == 0 {
+		s.one = exec.NewScript(clock + packedSource + mode + oneSource)
+	}
+	return s
 }
 
 func newReaders(begin string) readers {

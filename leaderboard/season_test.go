@@ -144,6 +144,14 @@ func TestExpiry(t *testing.T) {
 			})
 			submits(t, r, Score{Member: "a", Value: 1, Meta: []byte("x"), OpID: "1"}, Score{Member: "b", Value: 1})
 			submits(t, r, Score{Member: "a", Value: 2})
+			one := newBoard(t, s.Client(t), Options{Mode: mode, Periods: []Period{decade, AllTime}})
+			submits(t, one, Score{Member: "a", Value: 1})
+			for i, want := range []int64{-2, 1, 1, -2, -1, -2} { // there is none, it has an expiry, or it has not
+				ttl, _ := s.Do(t, "pttl", allKeys(one)[i]).(int64)
+				if mode != Sum && min(ttl, 1) != want {
+					t.Errorf("the key %q expires in %d ms", allKeys(one)[i], ttl)
+				}
+			}
 			all := s.Keys(t, r.o.Prefix)
 			if len(all) != 3+3+5+2 {
 				t.Errorf("there are %d keys: %q", len(all), all)
@@ -208,28 +216,58 @@ func TestClockSetBack(t *testing.T) {
 // sealed stays so.
 func TestSealedStaysSealed(t *testing.T) {
 	t.Parallel()
-	s := redistest.Private(t, redistest.Miniredis)
-	now := time.Now().Truncate(time.Hour)
-	s.Mini().SetTime(now.Add(time.Minute))
-	r := newBoard(t, s.Client(t), Options{Periods: []Period{Every(time.Hour)}})
-	submits(t, r, Score{Member: "a", Value: 1})
-	season := r.At(now)
-	s.Mini().SetTime(now.Add(61 * time.Minute))
-	for range 2 {
-		_, err := season.Submit(t.Context(), Score{Member: "b", Value: 1})
-		wants(t, "Submit", err, ErrSealed)
-		s.Mini().SetTime(now.Add(59 * time.Minute))
-	}
-	shows(t, season, "1: 1 a=1")
-	// So does the first score of the next one, however soon it comes after one before.
-	edge := now.Add(5 * time.Hour)
-	for _, after := range []time.Duration{-100 * time.Millisecond, 100 * time.Millisecond} {
-		s.Mini().SetTime(edge.Add(after))
+	for _, opts := range []Options{{}, {Cap: 9}} { // one.lua and submit.lua
+		s := redistest.Private(t, redistest.Miniredis)
+		now := time.Now().Truncate(time.Hour)
+		s.Mini().SetTime(now.Add(time.Minute))
+		opts.Periods, opts.Prefix = []Period{Every(time.Hour)}, redistest.Prefix(t)
+		r := newBoard(t, s.Client(t), opts)
 		submits(t, r, Score{Member: "a", Value: 1})
+		season := r.At(now)
+		s.Mini().SetTime(now.Add(61 * time.Minute))
+		for range 2 {
+			_, err := season.Submit(t.Context(), Score{Member: "b", Value: 1})
+			wants(t, "Submit", err, ErrSealed)
+			s.Mini().SetTime(now.Add(59 * time.Minute))
+		}
+		shows(t, season, "1: 1 a=1")
+		// So does the first score of the next one, however soon it comes after one before.
+		edge := now.Add(5 * time.Hour)
+		for _, after := range []time.Duration{-100 * time.Millisecond, 100 * time.Millisecond} {
+			s.Mini().SetTime(edge.Add(after))
+			other := newBoard(t, s.Client(t), opts)
+			if _, err := other.Range(t.Context(), 0, 1); err != nil { // it knows the time
+				t.Fatal(err)
+			}
+			before := other.Stats().Elsewhen
+			submits(t, other, Score{Member: "a", Value: 1})
+			if n := other.Stats().Elsewhen - before; n != 0 {
+				t.Errorf("%d calls were sent again", n)
+			}
+		}
+		s.Mini().SetTime(edge.Add(-200 * time.Millisecond))
+		_, err := r.At(edge.Add(-time.Minute)).Submit(t.Context(), Score{Member: "b", Value: 1})
+		wants(t, "Submit to the one before", err, ErrSealed)
 	}
-	s.Mini().SetTime(edge.Add(-200 * time.Millisecond))
-	_, err := r.At(edge.Add(-time.Minute)).Submit(t.Context(), Score{Member: "b", Value: 1})
-	wants(t, "Submit to the one before", err, ErrSealed)
+}
+
+// In the first moment of a season equals have equal ranks too.
+func TestSeasonBegins(t *testing.T) {
+	t.Parallel()
+	for _, opts := range []Options{{}, {Mode: Last, Ascending: true}, {Mode: Sum}, {Cap: 9}} {
+		s := redistest.Private(t, redistest.Miniredis)
+		s.Mini().SetTime(time.Now().Truncate(time.Hour))
+		opts.Periods = []Period{Every(time.Hour)}
+		r := newBoard(t, s.Client(t), opts)
+		for _, member := range []string{"a", "b", "c"} {
+			if got := submits(t, r, Score{Member: member, Value: 5})[0]; got.Rank != 1 || got.PrevRank != 0 {
+				t.Errorf("%+v: Submit = %+v, want rank 1", opts, got)
+			}
+		}
+		if got := submits(t, r, Score{Member: "c", Value: 6})[0]; got.PrevRank != 1 || got.Old != 5 {
+			t.Errorf("%+v: Submit = %+v, want rank 1 before", opts, got)
+		}
+	}
 }
 
 // moving loses the reply to a script, after it was executed or before, and lets the
@@ -298,7 +336,7 @@ func TestLostAcrossTheEdge(t *testing.T) {
 			hook.armed.Store(1)
 			if test.executed { // the script is known, so that it is executed
 				hook.armed.Store(0)
-				submits(t, newBoard(t, rdb, Options{Mode: test.mode, Periods: r.o.Periods, Grace: test.grace}), Score{Member: "x"})
+				submits(t, newBoard(t, rdb, Options{Mode: test.mode, Periods: r.o.Periods, Grace: test.grace}), Score{Member: "x", OpID: test.op})
 				hook.armed.Store(1)
 			}
 			_, err := r.Submit(t.Context(), Score{Member: "a", Value: 5, OpID: test.op})

@@ -34,9 +34,15 @@ func (r *Redis) Submit(ctx context.Context, scores ...Score) ([]Result, error) {
 	b := r.x.Budget()
 	now := r.now()
 	places := r.places(now)
+	alone := r.alone(places, scores)
 	var lost error // the error of an attempt that may have been executed
 	for range tries {
-		cmd := r.submission(places, lost != nil, scores)
+		var cmd *exec.Cmd
+		if alone {
+			cmd = r.loneSubmission(places, lost != nil, &scores[0])
+		} else {
+			cmd = r.submission(places, lost != nil, scores)
+		}
 		err := r.x.Do(ctx, b, cmd)
 		if exec.KindOf(err) == exec.UnknownOutcome {
 			lost = err
@@ -53,6 +59,8 @@ func (r *Redis) Submit(ctx context.Context, scores ...Score) ([]Result, error) {
 			return nil, r.failed("submit", err)
 		case outcome == outcomeOutOfRange:
 			return nil, ErrScoreRange
+		case outcome == outcomeDone && alone:
+			return r.loneResult(rest)
 		case outcome == outcomeDone:
 			return r.results(scores, rest)
 		case lost != nil: // the period has ended meanwhile
@@ -114,10 +122,7 @@ func (r *Redis) submission(places []place, late bool, scores []Score) *exec.Cmd 
 	keys = append(keys, r.key("o"))
 	args = append(args, r.o.Cap, r.o.MaxScore, r.o.life(), len(scores), len(places))
 	for _, at := range places {
-		open := at.open
-		if late {
-			open = r.graced(at.is)
-		}
+		open := r.until(at, late)
 		keys = r.keysOf(keys, at.p, at.is)
 		args = append(args, open.start, open.end, r.o.dies(at.p, at.is), at.p.width(), at.p.base(at.is), at.p.unit)
 	}
@@ -133,6 +138,14 @@ func (r *Redis) submission(places []place, late bool, scores []Score) *exec.Cmd 
 		args = append(args, s.Member, r.o.canonical(s.Value), op, has, string(s.Meta))
 	}
 	return r.scripts.submit.Cmd(keys, args...)
+}
+
+// until is when a submission may be executed.
+func (r *Redis) until(at place, late bool) span {
+	if late {
+		return r.graced(at.is)
+	}
+	return at.open
 }
 
 // results reads what became of each score, after the lag.

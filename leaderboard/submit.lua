@@ -13,12 +13,13 @@ if over and fresh > 0 then
   rise(now, life)
   return {us, 0}
 end
-local lag = 0
+local lag, windows = 0, 0
 for _, b in ipairs(periods) do
   sound(b)
+  windows = windows + (b.w and 1 or 0)
 end
 for _, b in ipairs(periods) do
-  lag = lag + (b.w and retire(b, most) or 0)
+  lag = lag + (b.w and retire(b, most, 600 / windows) or 0)
 end
 if not fits() then
   return {us, 2}

@@ -9,17 +9,19 @@ local function add(h, c, width)
   if last and c == 0 then
     return true
   end
-  if last and math.floor(last[1] / width) == math.floor(now / width) then
-    last[1], last[2] = now, last[2] + c
+  local same = last and math.floor(last[1] / width) == math.floor(now / width)
+  if same and math.abs(last[2] + c) < 9007199254740992 then -- or it would not be exact
+    h[#h] = {now, last[2] + c}
   else
     h[#h + 1] = {now, c}
   end
   return true
 end
 local function standing(h)
-  local sum = 0
+  local high, low = 0, 0 -- on the way it may be beyond what a double holds exactly
   for _, x in ipairs(h) do
-    sum = sum + x[2]
+    local part = math.floor(x[2] / 67108864)
+    high, low = high + part, low + (x[2] - part * 67108864)
   end
-  return sum, h[#h][1]
+  return high * 67108864 + low, h[#h][1]
 end

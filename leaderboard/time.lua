@@ -1,8 +1,9 @@
 -- time.lua begins every script: the server's time, and the next of KEYS and ARGV. What
 -- follows depends on the board, and scripts.go puts it together: [water.lua], how scores
--- are ordered (packed.lua, plain.lua or reverse.lua), how members are ranked
--- (competition.lua, dense.lua or ordinal.lua), keys.lua, and for what changes something
--- the mode (best.lua, last.lua or sum.lua), change.lua and window.lua; then an operation.
+-- are ordered (packed.lua and packed_order.lua, plain.lua or reverse.lua), how members are
+-- ranked (competition.lua, dense.lua or ordinal.lua), keys.lua, and for what changes
+-- something the mode (best.lua, last.lua or sum.lua), change.lua and window.lua; then an
+-- operation.
 -- A value in a script is canonical: the smaller is the better.
 local t = redis.call('TIME')
 local now = t[1] * 1000000 + t[2]

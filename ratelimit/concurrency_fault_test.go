@@ -38,9 +38,10 @@ func TestConcurrencyLostReplies(t *testing.T) {
 			p := s.Proxy(t)
 			opts := ConcurrencyOptions{Prefix: redistest.Prefix(t), Timeout: 3 * time.Second}
 			if test.want == ErrUnavailable { // which takes as long
-				opts.Timeout = 300 * time.Millisecond
+				opts.Timeout = time.Second
 			}
 			c := newConcurrency(t, p.Client(t), 1, opts)
+			opts.Timeout = time.Minute
 			direct := newConcurrency(t, s.Client(t), 1, opts)
 			l := acquires(t, c, "k", nil)
 			if test.step == "acquire" {
