@@ -100,9 +100,8 @@ func (e *entry) start() position {
 }
 
 // follow goes from a place in a topic to the end of a page that was read from the entry at
-// that place on. It returns what is to be delivered, the place reached, and whether that is
-// the end of the topic for now. What is in read was delivered before, and what is delivered
-// is added to it. trimmed reports whether nothing is there that is older than an entry.
+// that place on. It returns what is to be delivered, and the place reached. What is in read
+// was delivered before, and what is delivered is added to it. trimmed reports whether nothing is there that is older than an entry.
 func follow(topic string, at position, p page, read batches, trimmed func(entry) (bool, error)) (items []item, end position, err error) {
 	gap := func(reason GapReason, missed int64) {
 		items = append(items, item{gap: Gap{topic, reason, missed}})

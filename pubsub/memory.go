@@ -20,7 +20,7 @@ type Memory struct {
 	*base
 	epoch string
 
-	topicsMu sync.RWMutex // before a feed's
+	topicsMu sync.RWMutex // after the feed's of a topic, before that of a pattern
 	topics   map[string]*memoryTopic
 	patterns map[string]*feed
 }
