@@ -1,70 +1,25 @@
--- append.lua: number the events of a batch, put them into the history, and publish them.
--- KEYS[1] topic, as of publish.lua  KEYS[2] history (stream: e = a frame of one event)
--- ARGV[1] PUBLISH or SPUBLISH  ARGV[2] channel  ARGV[3] channel of all topics, or ''
--- ARGV[4] topic  ARGV[5] epoch to begin, if one must  ARGV[6] ttl, ms, or 0  ARGV[7] publisher
--- ARGV[8] batch  ARGV[9] the latest batch known to be done  ARGV[10] events that failed
--- since  ARGV[11] most entries, or 0  ARGV[12] oldest age, ms, or 0  ARGV[13] count
--- ARGV[14…13+count] a record each, then batches of unknown outcome since, each with its count
--- Returns 1: done, now or before; 2: too late, a later batch was done.
--- Expiry: the history its age after the latest batch, the topic its ttl; none where 0.
-local field = 'p' .. ARGV[7]
-local state = redis.call('HMGET', KEYS[1], 'e', 'n', 't', field)
-local head = tonumber(string.match(state[4] or '', '^%d+') or 0)
-local batch = tonumber(ARGV[8])
-if head >= batch then
-  return head == batch and 1 or 2
-end
-local epoch, n, tag = state[1], tonumber(state[2]), state[3]
-if not (epoch and n and tag) or head < tonumber(ARGV[9]) then
-  epoch, n, tag = ARGV[5], 0, '-' -- the server has lost what it knew
-end
-local count = tonumber(ARGV[13])
-local first = n + tonumber(ARGV[10]) + 1
-for i = 14 + count, #ARGV, 2 do
-  if tonumber(ARGV[i]) > head then
-    first = first + tonumber(ARGV[i + 1])
-  end
-end
-local mine = ARGV[7] .. ':' .. ARGV[8]
-local latest = first + count - 1
+-- append.lua: put the events of a batch into the history, and publish them. It comes after
+-- number.lua.
+-- KEYS[2] history (stream: e = a frame of one event)
+-- ARGV[13] most entries, or 0  ARGV[14] oldest age, ms, or 0  ARGV[15…14+count] a record each
+-- Expiry: the history its age after the latest batch; none where 0.
 local before, after = string.format('1 %s %.0f %s ', epoch, n, tag), ' 1 ' .. mine .. ' -\n'
 local id, stamp, seq = '*', nil, nil
 for i = 1, count do
   local number = string.format('%.0f', first + i - 1)
-  id = redis.call('XADD', KEYS[2], id, 'e', before .. number .. after .. ARGV[13 + i])
+  id = redis.call('XADD', KEYS[2], id, 'e', before .. number .. after .. ARGV[14 + i])
   before = '1 ' .. epoch .. ' ' .. number .. ' ' .. mine .. ' '
   if not stamp then
     stamp, seq = string.match(id, '^(%d+)-(%d+)$')
   end
   id = stamp .. '-' .. string.format('%.0f', seq + i)
 end
-local time = redis.call('TIME')
-local ms = time[1] * 1000 + math.floor(time[2] / 1000)
-redis.call('HSET', KEYS[1], 'e', epoch, 'n', string.format('%.0f', latest), 't', mine,
-  'i', stamp .. '-' .. string.format('%.0f', seq + count - 1), field, ARGV[8] .. ' ' .. string.format('%.0f', ms))
-if ARGV[11] ~= '0' then
-  redis.call('XTRIM', KEYS[2], 'MAXLEN', ARGV[11])
+note(stamp .. '-' .. string.format('%.0f', seq + count - 1))
+if ARGV[13] ~= '0' then
+  redis.call('XTRIM', KEYS[2], 'MAXLEN', ARGV[13])
 end
-if ARGV[12] ~= '0' then
-  redis.call('XTRIM', KEYS[2], 'MINID', string.format('%.0f', ms - ARGV[12]))
-  redis.call('PEXPIRE', KEYS[2], ARGV[12])
+if ARGV[14] ~= '0' then
+  redis.call('XTRIM', KEYS[2], 'MINID', string.format('%.0f', ms - ARGV[14]))
+  redis.call('PEXPIRE', KEYS[2], ARGV[14])
 end
-if ARGV[6] ~= '0' then
-  redis.call('PEXPIRE', KEYS[1], ARGV[6])
-end
-if latest % 64 < count and redis.call('HLEN', KEYS[1]) > 64 then
-  local all = redis.call('HGETALL', KEYS[1])
-  for i = 1, #all, 2 do
-    local when = string.match(all[i + 1], '^%d+ (%d+)$')
-    if when and tonumber(when) < ms - 3600000 then
-      redis.call('HDEL', KEYS[1], all[i])
-    end
-  end
-end
-local frame = string.format('1 %s %.0f %s %.0f %s %s %s-%s\n', epoch, n, tag, first, ARGV[13], mine, stamp, seq)
-  .. table.concat(ARGV, '', 14, 13 + count)
-redis.call(ARGV[1], ARGV[2], frame)
-if ARGV[3] ~= '' then
-  redis.call(ARGV[1], ARGV[3], #ARGV[4] .. ' ' .. ARGV[4] .. frame)
-end
-return 1
+return publish(stamp .. '-' .. seq, table.concat(ARGV, '', 15, 14 + count))

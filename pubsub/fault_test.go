@@ -83,9 +83,9 @@ func TestLostReplies(t *testing.T) {
 	t.Parallel()
 	redistest.Each(t, func(t *testing.T, s *redistest.Server) {
 		both(t, func(t *testing.T, o Options) {
-			source := publishSource
+			source := numberSource + publishSource
 			if o.HistoryLen > 0 {
-				source = appendSource
+				source = numberSource + appendSource
 			}
 			proxy := s.Proxy(t)
 			publisher := newBus(t, proxy.Client(t), o)

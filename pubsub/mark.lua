@@ -1,5 +1,5 @@
 -- mark.lua: publish where a topic is, in the order of its events.
--- KEYS[1] topic, as of publish.lua
+-- KEYS[1] topic, as of number.lua
 -- ARGV[1] PUBLISH or SPUBLISH  ARGV[2] channel of one process's marks  ARGV[3] name of the
 -- mark  ARGV[4] epoch to begin, if the topic is new  ARGV[5] ttl, ms, or 0
 -- Returns 1.

@@ -239,7 +239,8 @@ func (o *outbox) send(parcels []*parcel) {
 	}
 }
 
-// script makes the command of a parcel.
+// script makes the command of a parcel. The arguments are those of number.lua, and of the
+// one that comes after it.
 func (o *outbox) script(p *parcel) *exec.Cmd {
 	r := o.r
 	all := ""
@@ -252,13 +253,13 @@ func (o *outbox) script(p *parcel) *exec.Cmd {
 	}
 	args := make([]any, 0, 14+len(p.letters)+2*len(p.to.unknown))
 	args = append(args, r.publishCommand(), r.channel(p.topic), all, p.topic, newEpoch(), r.ttl(), r.name,
-		p.number, done, p.to.failed)
+		p.number, done, p.to.failed, len(p.letters))
 	keys := []string{r.topicKey(p.topic)}
 	script := publishScript
 	if r.o.replayable {
 		script = appendScript
 		keys = append(keys, r.historyKey(p.topic))
-		args = append(args, r.o.HistoryLen, millis(r.o.HistoryFor), len(p.letters))
+		args = append(args, 15+len(p.letters), r.o.HistoryLen, millis(r.o.HistoryFor))
 		for _, l := range p.letters {
 			args = append(args, l.record)
 		}
@@ -270,7 +271,7 @@ func (o *outbox) script(p *parcel) *exec.Cmd {
 				records = append(records, l.record...)
 			}
 		}
-		args = append(args, len(p.letters), records)
+		args = append(args, 14, records)
 	}
 	for _, b := range p.to.unknown {
 		args = append(args, b.number, b.count)

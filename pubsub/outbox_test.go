@@ -78,9 +78,9 @@ func TestUnknownAccounts(t *testing.T) {
 	t.Parallel()
 	redistest.EachOf(t, []redistest.Topology{redistest.Miniredis, redistest.Standalone}, func(t *testing.T, s *redistest.Server) {
 		both(t, func(t *testing.T, o Options) {
-			source := publishSource
+			source := numberSource + publishSource
 			if o.HistoryLen > 0 {
-				source = appendSource
+				source = numberSource + appendSource
 			}
 			proxy := s.Proxy(t)
 			hasty := o
@@ -126,9 +126,9 @@ func TestManyUnknown(t *testing.T) {
 	for _, batches := range []int{maxUnknown - 1, maxUnknown + 2} {
 		both(t, func(t *testing.T, o Options) {
 			redistest.Bubble(t, func(t *testing.T, s *redistest.Server) {
-				source := publishSource
+				source := numberSource + publishSource
 				if o.HistoryLen > 0 {
-					source = appendSource
+					source = numberSource + appendSource
 				}
 				proxy := s.Proxy(t)
 				hasty := o

@@ -7,6 +7,8 @@ import (
 )
 
 var (
+	//go:embed number.lua
+	numberSource string
 	//go:embed publish.lua
 	publishSource string
 	//go:embed append.lua
@@ -14,8 +16,8 @@ var (
 	//go:embed mark.lua
 	markSource string
 
-	publishScript = exec.NewScript(publishSource)
-	appendScript  = exec.NewScript(appendSource)
+	publishScript = exec.NewScript(numberSource + publishSource)
+	appendScript  = exec.NewScript(numberSource + appendSource)
 	markScript    = exec.NewScript(markSource)
 )
 

@@ -104,7 +104,10 @@ func TestServerErrors(t *testing.T) {
 	t.Parallel()
 	redistest.EachOf(t, []redistest.Topology{redistest.Miniredis}, func(t *testing.T, s *redistest.Server) {
 		var told []error
-		r := newLimiter(t, s.Client(t), PerHour(5), bare(Options{Timeout: 30 * time.Millisecond, OnError: func(err error) { told = append(told, err) }}))
+		limiter := func(timeout time.Duration) *Redis {
+			return newLimiter(t, s.Client(t), PerHour(5), bare(Options{Timeout: timeout, OnError: func(err error) { told = append(told, err) }}))
+		}
+		hasty, patient := limiter(30*time.Millisecond), limiter(time.Minute)
 		for text, degraded := range map[string]bool{
 			"LOADING Redis is loading the dataset in memory":                                   true,
 			"READONLY You can't write against a read only replica.":                            true,
@@ -118,6 +121,10 @@ func TestServerErrors(t *testing.T) {
 			"ERR Error running script: @user_script:1: attempt to compare number with nil":     false,
 			"WRONGPASS invalid username-password pair or user is disabled.":                    false,
 		} {
+			r := patient
+			if degraded { // when the time is over
+				r = hasty
+			}
 			s.Mini().SetError(text)
 			told = nil
 			got, err := r.Allow(t.Context(), "k"+text)
