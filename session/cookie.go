@@ -127,7 +127,7 @@ func (j *jar) tokens(into []token, h http.Header) []token {
 			name, value, _ := strings.Cut(strings.Trim(part, " \t"), "=")
 			// A part without "=" has no name. Other names than this one, also those
 			// that differ in case only, are of somebody else.
-			if name != j.name {
+			if strings.TrimRight(name, " \t") != j.name {
 				continue
 			}
 			t, ok := parseToken(value)
