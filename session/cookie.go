@@ -124,10 +124,10 @@ func hasPrefix(name, prefix string) bool {
 func (j *jar) tokens(into []token, h http.Header) []token {
 	for _, line := range h["Cookie"] {
 		for part := range strings.SplitSeq(line, ";") {
-			name, value, _ := strings.Cut(strings.Trim(part, " \t"), "=")
+			name, value, _ := strings.Cut(strings.Trim(part, " \t\r\n"), "=")
 			// A part without "=" has no name. Other names than this one, also those
 			// that differ in case only, are of somebody else.
-			if strings.TrimRight(name, " \t") != j.name {
+			if strings.TrimRight(name, " \t\r\n") != j.name {
 				continue
 			}
 			t, ok := parseToken(value)
