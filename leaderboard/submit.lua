@@ -19,7 +19,7 @@ for _, b in ipairs(periods) do
   windows = windows + (b.w and 1 or 0)
 end
 for _, b in ipairs(periods) do
-  lag = lag + (b.w and retire(b, most, 600 / windows) or 0)
+  lag = lag + (b.w and retire(b, most, windows) or 0)
 end
 if not fits() then
   return {us, 2}

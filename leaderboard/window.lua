@@ -41,17 +41,19 @@ local function due(b, member) -- something of a member has expired, and was not 
   local at = b.w and redis.call('ZSCORE', b.e, member)
   return at and at + 0 <= now
 end
-local function retire(b, most, effort) -- up to 100 members, see below; returns how many more there are
+local function retire(b, most, among) -- up to 100 members, see below; returns how many more there are
   local list = redis.call('ZRANGEBYSCORE', b.e, '-inf', text(now), 'LIMIT', 0, 100)
   if #list == 0 then
     return 0
   end
   sound(b)
   expire(b) -- a server without memory takes this, and whatever a script writes after
-  local n = 0
+  -- A member is as much work as five of its scores. So many are some milliseconds, which the
+  -- windows of one call share.
+  local n, effort = 0, 600 / among
   while n < #list and effort > 0 do
     n = n + 1
-    effort = effort - 5 - settle(b, list[n], most) -- a member is as much work as five of its scores
+    effort = effort - 5 - settle(b, list[n], most)
   end
   expire(b) -- also keys that were empty for a moment, or had been evicted
   return n == #list and n < 100 and 0 or redis.call('ZCOUNT', b.e, '-inf', text(now))
