@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/freshet-go/freshet/internal/response"
 )
 
 // HandlerOptions are what [Handler] does.
@@ -260,14 +262,10 @@ func (h *handler) write(w http.ResponseWriter, r *http.Request, body any) {
 		return
 	}
 	w.Header().Set("Cache-Control", h.cache)
-	writeJSON(w, http.StatusOK, "application/json", text)
-}
-
-// problem is an answer of RFC 9457.
-type problem struct {
-	Title  string `json:"title"`
-	Status int    `json:"status"`
-	Detail string `json:"detail,omitempty"`
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	w.Header().Set("Content-Length", strconv.Itoa(len(text)))
+	_, _ = w.Write(text) // whoever has left gets none
 }
 
 func unavailable(w http.ResponseWriter, _ *http.Request, _ error) {
@@ -275,15 +273,5 @@ func unavailable(w http.ResponseWriter, _ *http.Request, _ error) {
 }
 
 func writeProblem(w http.ResponseWriter, status int, detail string) {
-	text, _ := json.Marshal(problem{http.StatusText(status), status, detail}) // strings and a number
-	w.Header().Set("Cache-Control", "no-store")
-	writeJSON(w, status, "application/problem+json", text)
-}
-
-func writeJSON(w http.ResponseWriter, status int, contentType string, text []byte) {
-	w.Header().Set("Content-Type", contentType)
-	w.Header().Set("X-Content-Type-Options", "nosniff")
-	w.Header().Set("Content-Length", strconv.Itoa(len(text)))
-	w.WriteHeader(status)
-	_, _ = w.Write(text) // whoever has left gets none
+	response.Problem{Status: status, Detail: detail}.Write(w)
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/freshet-go/freshet/internal/redistest"
+	"github.com/freshet-go/freshet/internal/response"
 )
 
 // ask sends a request to a handler.
@@ -52,7 +53,7 @@ func TestHandler(t *testing.T) {
 			"/": 404, "/top/x": 404, "/submit": 404,
 		} {
 			w := ask(h, "GET", "/board"+target)
-			var p problem
+			var p response.Problem
 			if err := json.Unmarshal(w.Body.Bytes(), &p); err != nil || w.Code != want || p.Status != want || p.Title == "" || p.Detail == "" ||
 				w.Header().Get("Content-Type") != "application/problem+json" || w.Header().Get("Cache-Control") != "no-store" {
 				t.Errorf("%s = %d, %s with %v, want a problem with %d", target, w.Code, w.Body, w.Header(), want)

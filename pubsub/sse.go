@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"net/http"
 	"slices"
@@ -13,6 +12,7 @@ import (
 	"time"
 
 	"github.com/freshet-go/freshet/internal/drain"
+	"github.com/freshet-go/freshet/internal/response"
 )
 
 var _ http.Handler = (*SSE)(nil)
@@ -81,7 +81,7 @@ const maxTopics = 64
 func (s *SSE) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		w.Header().Set("Allow", "GET, HEAD")
-		sseProblem(w, http.StatusMethodNotAllowed, "Events can only be asked for with GET.")
+		response.Problem{Status: http.StatusMethodNotAllowed, Detail: "Events can only be asked for with GET."}.Write(w)
 		return
 	}
 	if !s.running.Enter() {
@@ -159,21 +159,10 @@ func (s *SSE) refuse(w http.ResponseWriter, r *http.Request, err error, status i
 		// Not the same for all who are refused at once.
 		wait := 1 + rand.N(int64(2*max(s.o.Retry, defaultRetry)/time.Second))
 		w.Header().Set("Retry-After", strconv.FormatInt(wait, 10))
-		sseProblem(w, http.StatusServiceUnavailable, "Events cannot be sent now.")
+		response.Problem{Status: http.StatusServiceUnavailable, Detail: "Events cannot be sent now."}.Write(w)
 	case status == http.StatusForbidden:
-		sseProblem(w, status, "These events are not for you.")
+		response.Problem{Status: status, Detail: "These events are not for you."}.Write(w)
 	default:
-		sseProblem(w, http.StatusInternalServerError, "Something is wrong with the events.")
+		response.Problem{Status: http.StatusInternalServerError, Detail: "Something is wrong with the events."}.Write(w)
 	}
-}
-
-// sseProblem answers with an error. Its text is for clients.
-func sseProblem(w http.ResponseWriter, status int, detail string) {
-	body := fmt.Sprintf(`{"title":%q,"status":%d,"detail":%q}`, http.StatusText(status), status, detail)
-	h := w.Header()
-	h.Set("Cache-Control", "no-store")
-	h.Set("Content-Type", "application/problem+json")
-	h.Set("Content-Length", strconv.Itoa(len(body)))
-	w.WriteHeader(status)
-	_, _ = io.WriteString(w, body)
 }

@@ -1,7 +1,6 @@
 package ratelimit
 
 import (
-	"encoding/json"
 	"fmt"
 	"math"
 	"math/bits"
@@ -103,22 +102,3 @@ var escapes = strings.NewReplacer(`\`, `\\`, `"`, `\"`)
 func quoteString(s string) string { return `"` + escapes.Replace(s) + `"` }
 
 const quotaExceeded = "https://iana.org/assignments/http-problem-types#quota-exceeded"
-
-// problem is an answer of RFC 9457.
-type problem struct {
-	Type     string   `json:"type,omitempty"`
-	Title    string   `json:"title"`
-	Status   int      `json:"status"`
-	Detail   string   `json:"detail,omitempty"`
-	Violated []string `json:"violated-policies,omitempty"`
-}
-
-func writeProblem(w http.ResponseWriter, p problem) {
-	body, _ := json.Marshal(p) // strings and a number
-	h := w.Header()
-	h.Set("Content-Type", "application/problem+json")
-	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("Content-Length", strconv.Itoa(len(body)))
-	w.WriteHeader(p.Status)
-	_, _ = w.Write(body) // whoever has left gets none
-}

@@ -140,28 +140,25 @@ func (h *limited) serve(w http.ResponseWriter, r *http.Request, key string, n in
 
 // denied answers a request that is over the limit.
 func denied(w http.ResponseWriter, _ *http.Request, res Result) {
-	writeProblem(w, problem{
+	response.Problem{
 		Type:     quotaExceeded,
 		Title:    "Request cannot be satisfied as assigned quota has been exceeded",
 		Status:   http.StatusTooManyRequests,
 		Violated: []string{policyName(&res.Limit)},
-	})
+	}.Write(w)
 }
 
 // failed answers a request about which nothing was decided.
 func failed(w http.ResponseWriter, _ *http.Request, err error) {
-	p := problem{
-		Title:  "Service Unavailable",
+	p := response.Problem{
 		Status: http.StatusServiceUnavailable,
 		Detail: "It could not be decided whether the request is within its limit.",
 	}
 	if errors.Is(err, ErrExceedsBurst) {
-		p = problem{
-			Title:  "Bad Request",
+		p = response.Problem{
 			Status: http.StatusBadRequest,
 			Detail: "The request costs more than its limit ever allows at once.",
 		}
 	}
-	w.Header().Set("Cache-Control", "no-store")
-	writeProblem(w, p)
+	p.Write(w)
 }

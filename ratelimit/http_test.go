@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"github.com/freshet-go/freshet/internal/redistest"
+	"github.com/freshet-go/freshet/internal/response"
 )
 
 // limiterFunc is a Limiter.
@@ -115,7 +116,7 @@ func TestMiddlewareHostileName(t *testing.T) {
 	defer srv.Close()
 	res, body := get(t, srv.Client(), "GET", srv.URL)
 	list, err := parseList(res.Header.Get("RateLimit"))
-	var p problem
+	var p response.Problem
 	if jsonErr := json.Unmarshal(body, &p); err != nil || jsonErr != nil || len(list) != 1 ||
 		!slices.Equal(p.Violated, []string{list[0].name}) || res.Header.Get("X") != "" {
 		t.Errorf("header %q, body %s: %v, %v", res.Header, body, err, jsonErr)
@@ -168,7 +169,7 @@ func TestMiddlewareErrors(t *testing.T) {
 		{fmt.Errorf("%w: %w", ErrExceedsBurst, errInternal), 400},
 	} {
 		w := serve(Middleware(broken(test.err), nil)(okHandler))
-		var p problem
+		var p response.Problem
 		err := json.Unmarshal(w.Body.Bytes(), &p)
 		if w.Code != test.status || p.Status != test.status || err != nil || p.Title == "" || p.Type != "" {
 			t.Errorf("after %v: status %d, %s", test.err, w.Code, w.Body)

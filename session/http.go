@@ -4,12 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
+
+	"github.com/freshet-go/freshet/internal/response"
 )
 
 // visit is a request on its way through the handler: its context, its response, and its
@@ -171,11 +171,5 @@ func failed(w http.ResponseWriter, _ *http.Request, err error) {
 	case is(ErrUnavailable, ErrUnknownOutcome, context.DeadlineExceeded, context.Canceled):
 		status, detail = http.StatusServiceUnavailable, "The session could not be reached."
 	}
-	body := fmt.Sprintf(`{"title":%q,"status":%d,"detail":%q}`, http.StatusText(status), status, detail)
-	h := w.Header()
-	h.Set("Cache-Control", "no-store")
-	h.Set("Content-Type", "application/problem+json")
-	h.Set("Content-Length", strconv.Itoa(len(body)))
-	w.WriteHeader(status)
-	_, _ = io.WriteString(w, body)
+	response.Problem{Status: status, Detail: detail}.Write(w)
 }

@@ -1,4 +1,4 @@
-// Package response is what middleware needs to know of a response.
+// Package response is what middleware needs to know of a response, and how it answers itself.
 package response
 
 import (
