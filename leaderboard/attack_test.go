@@ -395,13 +395,13 @@ func TestLagOfOthers(t *testing.T) {
 		}
 		time.Sleep(24*time.Hour + time.Minute)
 		for _, board := range []*Redis{r, r.In(AllTime)} {
-			if _, err := board.Range(t.Context(), 0, 1); err != nil || r.Stats().Lag != 200 {
-				t.Errorf("the lag is %d, %v, want 200", r.Stats().Lag, err)
+			if _, err := board.Range(t.Context(), 0, 1); err != nil || r.Stats().Lag != 250 {
+				t.Errorf("the lag is %d, %v, want 250", r.Stats().Lag, err)
 			}
 		}
 		submits(t, r.In(AllTime), Score{Member: "a"})
-		if r.Stats().Lag != 200 {
-			t.Errorf("the lag is %d, want 200", r.Stats().Lag)
+		if r.Stats().Lag != 250 {
+			t.Errorf("the lag is %d, want 250", r.Stats().Lag)
 		}
 	})
 }

@@ -28,7 +28,7 @@ func Every(d time.Duration) Period { return Period("every " + d.String()) }
 // by 24ths of d, so that a score counts for between 23/24 of d and d. It is whole seconds.
 //
 // Best is the best in the window, Sum the sum, Last the last if it is in there. What has
-// expired is taken off by the calls that come after, of up to 100 members by each: see
+// expired is taken off by the calls that come after, of up to 50 members by each: see
 // [Stats.Lag].
 func Rolling(d time.Duration) Period { return Period("rolling " + d.String()) }
 

@@ -138,13 +138,13 @@ func TestWindowsShare(t *testing.T) {
 		submits(t, r, scores...)
 		time.Sleep(24*time.Hour + time.Minute) // all have expired, and the keys are still there
 		submits(t, r, Score{Member: "a", Value: 1})
-		// Each has a third of what a hundred members with one score are.
-		if got := r.Stats().Lag; got != 3*(300-34) {
-			t.Errorf("the lag is %d, want %d", got, 3*(300-34))
+		// Each has a third of what fifty members with one score are.
+		if got := r.Stats().Lag; got != 3*(300-17) {
+			t.Errorf("the lag is %d, want %d", got, 3*(300-17))
 		}
 		for i, p := range windows {
 			page, err := r.In(p).Range(t.Context(), 0, 1)
-			if want := 300 - 34 + 1 - 100; err != nil || page.Total != want || r.Stats().Lag != uint64(want-1) {
+			if want := 300 - 17 + 1 - 50; err != nil || page.Total != want || r.Stats().Lag != uint64(want-1) {
 				t.Errorf("window %d has %d members with a lag of %d, %v, want %d", i, page.Total, r.Stats().Lag, err, want)
 			}
 		}
@@ -164,7 +164,7 @@ func TestRetiresByScores(t *testing.T) {
 			s.Do(t, "zadd", of[2], "1", fmt.Sprint(i))
 			s.Do(t, "hset", of[3], fmt.Sprint(i), has)
 		}
-		for _, want := range []uint64{60 - 21, 60 - 42, 0} {
+		for _, want := range []uint64{60 - 11, 60 - 22, 60 - 33, 60 - 44, 60 - 55, 0} {
 			if _, err := r.RankOf(t.Context(), 1); err != nil || r.Stats().Lag != want {
 				t.Errorf("the lag is %d, %v, want %d", r.Stats().Lag, err, want)
 			}
@@ -188,7 +188,7 @@ func TestRollingEquals(t *testing.T) {
 	})
 }
 
-// When many expire at once each call retires a hundred, and Stats says how many are left.
+// When many expire at once each call retires fifty, and Stats says how many are left.
 func TestRollingLag(t *testing.T) {
 	redistest.Bubble(t, func(t *testing.T, s *redistest.Server) {
 		r := newBoard(t, s.Client(t), Options{Mode: Sum, Periods: []Period{Rolling(24 * time.Hour)}})
@@ -201,7 +201,7 @@ func TestRollingLag(t *testing.T) {
 		for _, want := range []struct {
 			total int
 			lag   uint64
-		}{{152, 150}, {52, 50}, {2, 0}} { // one of those retired stays with what it has left
+		}{{202, 200}, {152, 150}, {102, 100}, {52, 50}, {2, 0}} { // one of those retired stays with what it has left
 			p, err := r.Range(t.Context(), 0, 1)
 			if off := p.Total - want.total; err != nil || off < -1 || off > 1 || r.Stats().Lag != want.lag {
 				t.Errorf("there are %d, %v with a lag of %d, want %d with %d", p.Total, err, r.Stats().Lag, want.total, want.lag)
@@ -226,8 +226,8 @@ func TestRollingBeginsAnew(t *testing.T) {
 }
 
 // A million members in a window, with scores that expire at once, however many each has:
-// every call retires some of them, and takes the server less than 5 ms: of the CPU, and half
-// of the calls, since a machine with other work interrupts it for longer.
+// every call retires some of them, and takes the server less than 5 ms: of the CPU, and nine
+// of ten calls, since a machine with other work interrupts it for longer.
 func TestMillion(t *testing.T) {
 	redistest.Long(t)
 	t.Parallel()
@@ -295,12 +295,12 @@ end`, first, first+due, scores)
 				spent[i] = spentBy(t, s) - before
 			}
 			retired := lag - r.Stats().Lag
-			if most := min(100, 600/(5+scores)+1); r.Stats().Lag == 0 || retired < calls || retired > uint64(most*calls) {
+			if most := min(50, 300/(5+scores)+1); r.Stats().Lag == 0 || retired < calls || retired > uint64(most*calls) {
 				t.Errorf("%d calls of %s retired %d members, and %d are left", calls, call.name, retired, r.Stats().Lag)
 			}
 			slices.Sort(spent)
-			if spent[calls/2] > 5*time.Millisecond {
-				t.Errorf("half of the calls of %s took more than %v", call.name, spent[calls/2])
+			if spent[calls*9/10] > 5*time.Millisecond {
+				t.Errorf("one of ten calls of %s took more than %v", call.name, spent[calls*9/10])
 			}
 			t.Logf("%s, with %d scores: retired %.1f members each; CPU time median %v, the longest %v", call.name, scores, float64(retired)/calls, spent[calls/2], spent[calls-1])
 		}

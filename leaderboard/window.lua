@@ -41,22 +41,22 @@ local function due(b, member) -- something of a member has expired, and was not 
   local at = b.w and redis.call('ZSCORE', b.e, member)
   return at and at + 0 <= now
 end
-local function retire(b, most, among) -- up to 100 members, see below; returns how many more there are
-  local list = redis.call('ZRANGEBYSCORE', b.e, '-inf', text(now), 'LIMIT', 0, 100)
+local function retire(b, most, among) -- up to 50 members, see below; returns how many more there are
+  local list = redis.call('ZRANGEBYSCORE', b.e, '-inf', text(now), 'LIMIT', 0, 50)
   if #list == 0 then
     return 0
   end
   sound(b)
   expire(b) -- a server without memory takes this, and whatever a script writes after
-  -- A member is as much work as five of its scores. So many are some milliseconds, which the
-  -- windows of one call share.
-  local n, effort = 0, 600 / among
+  -- A member is as much work as five of its scores. So many are a millisecond or two, which
+  -- the windows of one call share.
+  local n, effort = 0, 300 / among
   while n < #list and effort > 0 do
     n = n + 1
     effort = effort - 5 - settle(b, list[n], most)
   end
   expire(b) -- also keys that were empty for a moment, or had been evicted
-  return n == #list and n < 100 and 0 or redis.call('ZCOUNT', b.e, '-inf', text(now))
+  return n == #list and n < 50 and 0 or redis.call('ZCOUNT', b.e, '-inf', text(now))
 end
 local function stands(b, member, most) -- the value of a member, or false
   if due(b, member) then
