@@ -104,6 +104,7 @@ func (s *server) connect(ctx context.Context, url string) error {
 		return errors.New("the URL is not that of a Redis server") // the error quotes it
 	}
 	opts.MaxRetries, opts.DialerRetries = -1, 1
+	opts.ReadTimeout = time.Minute // to remove millions of members takes its time
 	s.url, s.admin = url, redis.NewClient(opts)
 	var info map[string]string
 	for begin := time.Now(); time.Since(begin) < 10*time.Second; {
