@@ -52,9 +52,8 @@ func TestMigration(t *testing.T) {
 // twice, and what is lost is announced.
 func TestFailover(t *testing.T) {
 	t.Parallel()
-	redistest.Long(t)
 	redistest.EachPrivate(t, []redistest.Topology{redistest.Sentinel, redistest.Cluster}, func(t *testing.T, s *redistest.Server) {
-		for range runs(25) {
+		for range runs(4) {
 			both(t, func(t *testing.T, o Options) {
 				bus := newBus(t, s.Client(t), o)
 				l := newLoad(t, "topic", []*Redis{asPromised(newBus(t, s.Client(t), o))}, []*Redis{bus}, SubscribeOptions{})
@@ -75,9 +74,8 @@ func TestFailover(t *testing.T) {
 // TestMasterKilled kills the master of a topic; a replica takes its place.
 func TestMasterKilled(t *testing.T) {
 	t.Parallel()
-	redistest.Long(t)
 	redistest.EachPrivate(t, []redistest.Topology{redistest.Sentinel, redistest.Cluster}, func(t *testing.T, s *redistest.Server) {
-		for range runs(50) {
+		for range runs(4) {
 			both(t, func(t *testing.T, o Options) {
 				hasty := o
 				hasty.Timeout = time.Second

@@ -206,7 +206,7 @@ func TestRestartPersistent(t *testing.T) {
 			hasty.Timeout = 300 * time.Millisecond
 			l := newLoad(t, "topic", []*Redis{newBus(t, s.Client(t), o)}, []*Redis{newBus(t, s.Client(t), hasty)}, SubscribeOptions{})
 			l.start(time.Millisecond)
-			for range runs(5) {
+			for range runs(2) {
 				l.receives(10)
 				s.Kill(t)
 				time.Sleep(100 * time.Millisecond)
