@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -65,6 +66,48 @@ func TestHandler(t *testing.T) {
 	})
 }
 
+// How many entries a request gets that does not say, and how many it may ask for.
+func TestHandlerRows(t *testing.T) {
+	t.Parallel()
+	m, err := NewMemory(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 1200 {
+		submits(t, m, Score{Member: fmt.Sprint(i), Value: int64(i)})
+	}
+	members := func(n int) string { return strings.Repeat("&member=x", n)[1:] }
+	for _, test := range []struct {
+		maxRows int
+		target  string
+		rows    int // -1: status 400
+	}{
+		{0, "/top", 10}, {0, "/page?offset=3", 10}, {0, "/around?member=500", 5},
+		{0, "/top?n=100", 100}, {0, "/top?n=101", -1}, {0, "/page?n=100", 100}, {0, "/page?n=101", -1},
+		{0, "/around?member=500&n=100", 100}, {0, "/around?member=500&n=101", -1},
+		{0, "/members?" + members(100), 0}, {0, "/members?" + members(101), -1},
+		{7, "/top", 7}, {7, "/top?n=7", 7}, {7, "/top?n=8", -1}, {7, "/around?member=500", 5}, {4, "/around?member=500", 4},
+		{-1, "/top?n=100", 100}, {-1, "/top?n=101", -1},
+		{5000, "/top?n=1000", 1000}, {5000, "/top?n=1001", -1},
+	} {
+		w := ask(Handler(m, &HandlerOptions{MaxRows: test.maxRows}), "GET", test.target)
+		var p jsonPage
+		err := json.Unmarshal(w.Body.Bytes(), &p)
+		if test.rows < 0 {
+			if w.Code != 400 {
+				t.Errorf("with MaxRows %d %.40s = %d, want 400", test.maxRows, test.target, w.Code)
+			}
+			continue
+		}
+		if err != nil || w.Code != 200 || len(p.Entries) != test.rows || p.Total != 1200 {
+			t.Errorf("with MaxRows %d %.40s = %d with %d entries of %d, %v, want %d", test.maxRows, test.target, w.Code, len(p.Entries), p.Total, err, test.rows)
+		}
+		if h := w.Header(); h.Get("Content-Length") != fmt.Sprint(w.Body.Len()) || h.Get("X-Content-Type-Options") != "nosniff" {
+			t.Errorf("%.40s has the headers %v", test.target, h)
+		}
+	}
+}
+
 // failing is a board that has only an error.
 type failing struct {
 	Board
@@ -94,7 +137,7 @@ func TestHandlerFails(t *testing.T) {
 	if w.Code != 503 {
 		t.Errorf("with metadata that is no JSON the answer is %d %s", w.Code, w.Body)
 	}
-	for age, want := range map[time.Duration]string{0: "max-age=1", -1: "no-store", time.Minute + time.Millisecond: "max-age=60"} {
+	for age, want := range map[time.Duration]string{0: "max-age=1", -1: "no-store", time.Second - 1: "no-store", time.Second: "max-age=1", time.Minute + time.Millisecond: "max-age=60"} {
 		if got := ask(Handler(m, &HandlerOptions{MaxAge: age}), "GET", "/top").Header().Get("Cache-Control"); got != want {
 			t.Errorf("MaxAge %v makes %q, want %q", age, got, want)
 		}
