@@ -31,6 +31,8 @@ func TestHandler(t *testing.T) {
 		for target, want := range map[string]string{
 			"/top":                                `{"entries":[` + a + "," + bb + "," + c + `],"total":4}`,
 			"/top?n=1":                            `{"entries":[` + a + `],"total":4}`,
+			"/page?n=1":                           `{"entries":[` + a + `],"total":4}`,
+			"/page?offset=0&n=1":                  `{"entries":[` + a + `],"total":4}`,
 			"/page?offset=2&n=2":                  `{"entries":[` + c + "," + d + `],"total":4}`,
 			"/page?offset=9":                      `{"entries":[],"total":4}`,
 			"/around?member=d&n=2":                `{"entries":[` + c + "," + d + `],"total":4}`,
@@ -86,7 +88,7 @@ func TestHandlerRows(t *testing.T) {
 		{0, "/top?n=100", 100}, {0, "/top?n=101", -1}, {0, "/page?n=100", 100}, {0, "/page?n=101", -1},
 		{0, "/around?member=500&n=100", 100}, {0, "/around?member=500&n=101", -1},
 		{0, "/members?" + members(100), 0}, {0, "/members?" + members(101), -1},
-		{7, "/top", 7}, {7, "/top?n=7", 7}, {7, "/top?n=8", -1}, {7, "/around?member=500", 5}, {4, "/around?member=500", 4},
+		{7, "/top", 7}, {7, "/top?n=7", 7}, {7, "/top?n=8", -1}, {7, "/around?member=500", 5}, {4, "/around?member=500", 4}, {1, "/top", 1},
 		{-1, "/top?n=100", 100}, {-1, "/top?n=101", -1},
 		{5000, "/top?n=1000", 1000}, {5000, "/top?n=1001", -1},
 	} {

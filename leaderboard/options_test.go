@@ -25,12 +25,12 @@ func TestWrongOptions(t *testing.T) {
 		"MaxScore is": {MaxScore: -1},
 		"MaxScore":    {MaxScore: 1 << 52},
 		"more than a": {MaxScore: 1 << 53, Raw: true},
-		"Retain":      {Retain: 11 * 366 * day},
+		"Retain":      {Retain: 10*366*day + 1},
 		"Grace":       {Grace: 25 * time.Hour, Periods: []Period{Weekly, Daily}},
 		"Periods[0]":  {Periods: []Period{"hourly"}},
 		"Periods[1]":  {Periods: []Period{Daily, Every(time.Millisecond)}},
 		"whole":       {Periods: []Period{Every(1500 * time.Millisecond)}},
-		"10 years":    {Periods: []Period{Rolling(11 * 366 * day)}},
+		"10 years":    {Periods: []Period{Rolling(10*366*day + time.Second)}},
 		"unknown":     {Periods: []Period{"each 1h"}},
 		"twice":       {Periods: []Period{Every(time.Hour), "every 60m"}},
 		"than 8":      {Periods: make([]Period, 9)},
@@ -48,6 +48,47 @@ func TestWrongOptions(t *testing.T) {
 	defer ring.Close()
 	if _, err := New(ring, "x", nil); err == nil {
 		t.Error("New on a Ring = nil, want an error")
+	}
+}
+
+// The most that options may be, and what they are when they are left out.
+func TestSettings(t *testing.T) {
+	t.Parallel()
+	for name, opts := range map[string]Options{
+		"Mode and Ranking": {Mode: Sum, Ranking: Ordinal},
+		"WeekStart":        {WeekStart: time.Saturday},
+		"MaxScore":         {MaxScore: 1<<52 - 1},
+		"MaxScore of Raw":  {MaxScore: 1<<53 - 1, Raw: true},
+		"Retain":           {Retain: 10 * 366 * day},
+		"Grace":            {Grace: day, Periods: []Period{Weekly, Daily}},
+		"Every":            {Periods: []Period{Every(time.Second)}},
+		"Rolling":          {Periods: []Period{Rolling(10 * 366 * day)}},
+		"Periods":          {Periods: []Period{AllTime, Daily, Weekly, Monthly, Every(day), Every(time.Hour), Rolling(day), Rolling(time.Hour)}},
+	} {
+		if _, err := newSettings(&opts); err != nil {
+			t.Errorf("the most %s may be is an error: %v", name, err)
+		}
+	}
+	for timeout, want := range map[time.Duration]time.Duration{0: time.Second, 1: 1, time.Minute: time.Minute, -1: unbounded} {
+		if s, err := newSettings(&Options{Timeout: timeout}); err != nil || s.Timeout != want {
+			t.Errorf("Timeout %v is %v, %v, want %v", timeout, s.Timeout, err, want)
+		}
+	}
+	if unbounded < 250*365*day {
+		t.Errorf("unbounded is %v", unbounded)
+	}
+	s, err := newSettings(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.Prefix != "leaderboard" || s.MaxScore != 2_145_386_495 || s.Location != time.UTC || len(s.Periods) != 1 || s.Periods[0] != AllTime || s.timed {
+		t.Errorf("the defaults are %+v", s.Options)
+	}
+	if s, err = newSettings(&Options{Grace: -1, Cap: -1, Meta: -1}); err != nil || s.Grace != 0 || s.Cap != 0 || s.Meta != 0 {
+		t.Errorf("Grace, Cap and Meta that are negative are %v, %d, %d, %v, want none", s.Grace, s.Cap, s.Meta, err)
+	}
+	if s, err = newSettings(&Options{Raw: true}); err != nil || s.MaxScore != 9_007_199_254_740_991 {
+		t.Errorf("MaxScore of Raw is %d, %v", s.MaxScore, err)
 	}
 }
 
