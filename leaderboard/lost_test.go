@@ -55,7 +55,7 @@ func TestLostReplies(t *testing.T) {
 	t.Parallel()
 	n := 100
 	if redistest.IsLong() {
-		n = 800 // 10,000 faults in all
+		n = 900 // more than 10,000 faults in all
 	}
 	redistest.Each(t, func(t *testing.T, s *redistest.Server) {
 		t.Parallel()
