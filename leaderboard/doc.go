@@ -81,7 +81,7 @@
 //
 // A rolling window moves when it is used. After a pause, or when many scores expire at
 // once, what has expired is counted until as many calls have come as it takes to retire it:
-// each retires up to 50 members, or 10 who have the 24 scores that there can be, so that no
+// each retires up to 50 members, or 11 who have the 24 scores that there can be, so that no
 // call takes the server more than some milliseconds. [Stats.Lag] says how many are left.
 //
 // Packed scores cannot be read, added to or combined by other programs: see [Options.Raw].

@@ -139,7 +139,7 @@ func openDeep(ctx context.Context, env *environment, open func(url, key string) 
 // week is the length of the window under measurement.
 const week = 7 * 24 * time.Hour
 
-// weekCalls are those of a round. Each retires up to 50 members, of 24 scores 10.
+// weekCalls are those of a round. Each retires up to 50 members, of 24 scores 11.
 const weekCalls = 200
 
 // weekWorkload measures the commands on a rolling week of many members, some of whose
@@ -148,7 +148,7 @@ func weekWorkload() workload {
 	w := workload{
 		name: "leaderboard/week",
 		about: fmt.Sprintf("The execution of commands by the server's SLOWLOG, on a rolling week of many members in mode Sum: %d calls of Submit, Range, Around and Between, "+
-			"each of which retires members whose oldest score has expired, 50 of one score and 10 of 24. On a machine with other work the longest is one that was interrupted. "+
+			"each of which retires members whose oldest score has expired, 50 of one score and 11 of 24. On a machine with other work the longest is one that was interrupted. "+
 			"The baseline is Freshet.", weekCalls),
 		metrics: []metric{{"longest", seconds}, {"p99", seconds}, {"median", seconds}},
 		primary: 1, baseline: "freshet", maxRounds: 5,
